@@ -353,3 +353,52 @@ fn peers_that_send_members_for_ever_get_no_more() {
     let limits = ["-attempt-timeout", "1m", "-retries", "0", "-jobs", "3"];
     back_up(&peer, &limits, &root.path().join("backup"), 1);
 }
+
+#[test]
+fn two_hundred_thousand_series_of_two_shards_are_counted_in_40_mib() {
+    const SERIES: u64 = 200_000;
+    let root = folder();
+    let dir = root.path().join("backup");
+    fs::create_dir(&dir).expect("a directory");
+    let shards = [("d", "autogen", 1), ("d", "autogen", 2)];
+    fs::write(dir.join("meta.00"), handmade::meta(&shards)).expect("a file");
+    for shard in shards {
+        let block = Block::new(ValueType::Float, &[1, 2, 3]);
+        let mut writer = Writer::new(Vec::new());
+        for nth in 0..SERIES {
+            let rack = nth % 500;
+            let key = format!("measurement,host=server{nth:08},rack={rack:03}#!~#value");
+            writer
+                .begin_key(key.as_bytes(), ValueType::Float)
+                .expect("keys in their order");
+            writer
+                .block(block.min, block.max, block.crc, &block.bytes)
+                .expect("a block");
+        }
+        let (content, _) = writer.finish().expect("a file is written");
+        let tar = handmade::shard_tar(shard, &[(handmade::FILE, &content)]);
+        fs::write(dir.join(handmade::shard_file(shard, 0)), tar).expect("a file");
+    }
+    for flags in [&[][..], &["-exact"]] {
+        let args = [&["stats", "-json"], flags, &[utf8(&dir)]].concat();
+        let run = within(LIMIT + (16 << 20), snap(args).expect(0));
+        let messages = run.messages();
+        let kind = |kind: &str| {
+            let mut of_kind = messages.iter().filter(|line| line["message_type"] == kind);
+            of_kind.next().expect("a line").clone()
+        };
+        assert_eq!(kind("database")["series"], SERIES);
+        let measurement = kind("measurement");
+        assert_eq!(measurement["series_is_estimate"], false);
+        assert_eq!(measurement["values"], 6 * SERIES);
+        let tags = measurement["tags"].as_array().expect("tags");
+        assert_eq!(
+            (&tags[0]["tag"], &tags[0]["values"]),
+            (&"host".into(), &SERIES.into())
+        );
+        assert_eq!(
+            (&tags[1]["tag"], &tags[1]["values"]),
+            (&"rack".into(), &500.into())
+        );
+    }
+}

@@ -18,6 +18,7 @@ mod post_run;
 mod render;
 mod restore;
 mod serve;
+mod stats;
 mod verify;
 
 use std::ffi::OsString;
@@ -109,6 +110,7 @@ enum Command {
     Serve(serve::ServeArgs),
     List(list::ListArgs),
     Info(info::InfoArgs),
+    Stats(stats::StatsArgs),
     Verify(verify::VerifyArgs),
     Check(check::CheckArgs),
     Forget(forget::ForgetArgs),
@@ -146,6 +148,7 @@ impl Command {
             Self::Restore(args) => &args.path,
             Self::List(args) => &args.path,
             Self::Info(args) => &args.path,
+            Self::Stats(args) => &args.path,
             Self::Verify(args) => &args.path,
             Self::Check(args) => &args.path,
             Self::Keep(args) => &args.path,
@@ -289,6 +292,7 @@ impl CommandRun<'_> {
             Command::Serve(args) => self.alone(&args.output, |out| args.run(cancel, out)),
             Command::List(args) => self.alone(&args.output, |out| args.run(cancel, out)),
             Command::Info(args) => self.alone(&args.output, |out| args.run(cancel, out)),
+            Command::Stats(args) => self.alone(&args.output, |out| args.run(cancel, out)),
             Command::Keep(args) => self.alone(&args.output, |out| args.run(cancel, out)),
             Command::Export(args) => self.alone(&args.output, |out| args.run(cancel, out)),
             Command::Generate(args) => args.run(&definition()),

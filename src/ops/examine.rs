@@ -458,7 +458,7 @@ fn look_into_blocks(
 
 /// Whether what was read is no gzip. An error of another kind is of this program: a thread of it
 /// that panicked.
-fn is_damage(error: &io::Error) -> bool {
+pub(crate) fn is_damage(error: &io::Error) -> bool {
     !is_of_system(error) && error.kind() != io::ErrorKind::Other
 }
 

@@ -18,6 +18,7 @@ mod room;
 mod selection;
 mod serve;
 mod shortfall;
+mod stats;
 mod unpack_dir;
 mod verify;
 
@@ -49,6 +50,10 @@ pub(crate) use serve::serve_embedded;
 pub use serve::{Directories, serve};
 pub use shortfall::Shortfall;
 pub(crate) use shortfall::grouped;
+pub use stats::{
+    DatabaseStats, FieldStats, FieldType, MeasurementStats, PolicyStats, StatsAmount, StatsDamage,
+    StatsOptions, StatsReport, StatsSource, TagStats, stats,
+};
 pub use verify::{DamagedPlace, FileDamage, Meaning};
 pub use verify::{Finding, VerifyReport};
 pub use verify::{SetFault, SetGap};

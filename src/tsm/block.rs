@@ -24,16 +24,23 @@ fn split_sections(block: &[u8]) -> Result<Parts<'_>, DecodeError> {
     }
     let (&type_byte, mut rest) = block.split_first().ok_or(DecodeError::Cut)?;
     let value_type = ValueType::from_byte(type_byte).ok_or(DecodeError::BlockType(type_byte))?;
-    let length = take_uvarint(&mut rest)?;
+    let times = split_times(&mut rest)?;
+    Ok(Parts {
+        value_type,
+        times,
+        values: rest,
+    })
+}
+
+/// Takes the times off the front of what follows the type.
+fn split_times<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
+    let length = take_uvarint(rest)?;
     let sections = usize::try_from(length)
         .ok()
         .and_then(|length| rest.split_at_checked(length));
     let (times, values) = sections.ok_or(DecodeError::Cut)?;
-    Ok(Parts {
-        value_type,
-        times,
-        values,
-    })
+    *rest = values;
+    Ok(times)
 }
 
 /// Unpacks blocks, and keeps the memory to do so from one to the next.
@@ -104,6 +111,27 @@ impl Decoder {
         }
         Ok(Summary { value_type, span })
     }
+}
+
+/// How many points a block has, by its times. It may end behind them.
+///
+/// # Errors
+///
+/// When the times are damaged or cut off.
+pub(crate) fn point_count(block: &[u8]) -> Result<usize, DecodeError> {
+    let (&type_byte, mut rest) = block.split_first().ok_or(DecodeError::Cut)?;
+    ValueType::from_byte(type_byte).ok_or(DecodeError::BlockType(type_byte))?;
+    let times = split_times(&mut rest)?;
+    times::count(times)
+}
+
+/// Replaces `out` by the times of a block, which may be in any order.
+///
+/// # Errors
+///
+/// When the block is larger than any is, or its times are damaged.
+pub(crate) fn decode_times_into(block: &[u8], out: &mut Vec<i64>) -> Result<(), DecodeError> {
+    times::decode_into(split_sections(block)?.times, out)
 }
 
 /// The points of a block. The times may be in any order.

@@ -61,14 +61,18 @@ impl fmt::Display for Field {
 
 /// Some of the types.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct TypeSet(u8);
+pub(super) struct TypeSet(u8);
 
 impl TypeSet {
-    fn add(&mut self, value_type: ValueType) {
+    pub(super) fn add(&mut self, value_type: ValueType) {
         self.0 |= 1 << value_type.byte();
     }
 
-    fn are_several(self) -> bool {
+    pub(super) fn has(self, value_type: ValueType) -> bool {
+        self.0 & 1 << value_type.byte() != 0
+    }
+
+    pub(super) fn are_several(self) -> bool {
         self.0.count_ones() > 1
     }
 }

@@ -27,7 +27,16 @@ pub struct Record<'a> {
     pub block: &'a [u8],
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// A record of so many bytes, which are more than those of the CRC.
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        let (crc, block) = bytes.split_at(CRC_BYTES);
+        Self {
+            crc: crc.iter().fold(0, |crc, &byte| crc << 8 | u32::from(byte)),
+            block,
+        }
+    }
+
     /// Whether the block has its CRC-32, or what it has.
     ///
     /// # Errors
@@ -102,11 +111,7 @@ impl<'a, R: ReadAt + ?Sized> BlockReader<'a, R> {
                 0
             }
         };
-        let (crc, block) = self.window[at..at + size].split_at(CRC_BYTES);
-        Ok(Record {
-            crc: crc.iter().fold(0, |crc, &byte| crc << 8 | u32::from(byte)),
-            block,
-        })
+        Ok(Record::of(&self.window[at..at + size]))
     }
 
     /// Where in the window the bytes from `offset` on are, if all are there.

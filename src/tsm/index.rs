@@ -122,6 +122,7 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
                 file,
                 at: index_offset,
                 end,
+                read: BUFFER_BYTES,
                 buffer: Vec::new(),
                 used: 0,
             },
@@ -132,6 +133,12 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
             left: 0,
             last_time: None,
         })
+    }
+
+    /// The walk with a buffer of so many bytes, for who walks many files at a time.
+    pub(super) fn buffering(mut self, bytes: usize) -> Self {
+        self.index.read = bytes.clamp(ENTRY_BYTES, BUFFER_BYTES);
+        self
     }
 
     /// Where in the file the walk stands.
@@ -318,6 +325,8 @@ struct IndexCursor<'a, R: ?Sized> {
     at: u64,
     /// Where the index ends.
     end: u64,
+    /// How many bytes are read at a time.
+    read: usize,
     /// Bytes read; those before `used` were given.
     buffer: Vec<u8>,
     used: usize,
@@ -365,7 +374,7 @@ impl<R: ReadAt + ?Sized> IndexCursor<'_, R> {
     /// Reads on. At least one byte is left of the index.
     fn refill(&mut self) -> Result<(), IndexError> {
         let length =
-            usize::try_from(self.end - self.at).map_or(BUFFER_BYTES, |left| left.min(BUFFER_BYTES));
+            usize::try_from(self.end - self.at).map_or(self.read, |left| left.min(self.read));
         self.buffer.resize(length, 0);
         self.used = length;
         self.file

@@ -8,7 +8,8 @@
 //! fault of a file, [`parts`] does so with several threads; [`filter`] leaves points out of one;
 //! [`fields`] finds fields of which files disagree; [`series`] takes keys apart, and
 //! [`series_filter`] says which series are meant, and [`sought_series`] whether they were found.
-//! [`points`] gives the points of the files of a shard as a query would.
+//! [`points`] gives the points of the files of a shard as a query would; [`schema`] tells from
+//! indexes what is in files.
 //!
 //! Beside the files lie tombstones, with what was deleted of them ([`tombstone`]), and elsewhere
 //! the WAL, with what was written since the last flush ([`wal`]); [`wal::replay`] makes points of
@@ -26,6 +27,7 @@ pub mod index;
 pub(crate) mod parts;
 mod pattern;
 pub(crate) mod points;
+pub(crate) mod schema;
 pub mod series;
 pub mod series_filter;
 mod sort;

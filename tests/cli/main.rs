@@ -33,6 +33,8 @@ mod printed;
 mod schemas;
 // Help, mistakes and the text of commands, held against `tests/cmd`.
 mod snapshots;
+// `snap stats`: damage, what is sorted and chosen.
+mod stats;
 // Progress, colours and Ctrl-C on a terminal.
 mod terminal;
 // `snap verify` on sound sets, and on what was wrong before the backup.

@@ -33,6 +33,7 @@ const PAGES: [(&str, &str); 13] = [
     ("serve", "serve"),
     ("list", "list"),
     ("info", "info"),
+    ("stats", "stats"),
     ("verify", "verify"),
     ("check", "check"),
     ("forget", "forget"),
@@ -439,6 +440,8 @@ fn sets(bench: &Bench) {
         ],
         1,
     );
+    bench.run(&["stats", dir, &full], 0);
+    bench.run(&["stats", "-exact", "-verbose", dir, &full], 0);
     bench.run(&["verify", "-verbose", dir], 0);
     bench.run(&["verify", "-deep", dir, "latest"], 0);
     for flags in [&[][..], &[], &["-release"]] {
@@ -499,16 +502,19 @@ fn sets(bench: &Bench) {
     fs::write(Path::new(dir).join(&shard), &bytes).expect("writing");
     bench.run(&["verify", "-deep", dir], 4);
     fs::write(Path::new(dir).join(&shard), &bytes[..700]).expect("writing");
+    bench.run(&["stats", "-exact", dir, &full], 4);
     bench.run(&["verify", dir], 4);
     fs::remove_file(Path::new(dir).join(&shard)).expect("removing");
     bench.run(&["list", dir], 0);
     bench.run(&["info", dir, &full], 0);
+    bench.run(&["stats", dir, &full], 3);
     bench.run(&["check", "-max-age", "1h", dir], 1);
     fs::write(hidden(&full, "json"), "{").expect("writing");
     bench.run(&["verify", dir], 4);
     for command in [
         &["list"][..],
         &["info"],
+        &["stats"],
         &["check", "-max-age", "1h"],
         &["forget", "-keep-last", "1"],
         &["keep"],
@@ -522,6 +528,7 @@ fn sets(bench: &Bench) {
     }
     for command in [
         &["info"][..],
+        &["stats"],
         &["check", "-max-age", "1h"],
         &["verify"],
         &["forget", "-keep-last", "1"],
@@ -548,6 +555,7 @@ fn influxds_sets(bench: &Bench) {
             bench.run(&["info", utf8(&dir)], 0);
         };
         look();
+        bench.run(&["stats", utf8(&dir)], 0);
         bench.run(
             &["check", "-max-age", "1h", "-database", "plain", utf8(&dir)],
             0,

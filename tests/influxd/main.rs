@@ -29,6 +29,8 @@ mod round_trip;
 mod series;
 // `snap serve` in place of influxd's own port.
 mod serve;
+// `snap stats` counts what the server counts.
+mod stats;
 // The data sets and the old backups in `testdata`.
 mod testdata;
 // Thirty days of incremental backups, each set brought back.

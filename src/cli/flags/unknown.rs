@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 
 /// Words of restic, borg, pgBackRest, influxd and others, each with our command for it and what
 /// that does.
-const COMMANDS: [(&[&str], &str, &str); 11] = [
+const COMMANDS: [(&[&str], &str, &str); 12] = [
     (
         &["create", "save", "download", "dump", "snapshot"],
         "backup",
@@ -28,9 +28,14 @@ const COMMANDS: [(&[&str], &str, &str); 11] = [
         "shows the sets of a directory",
     ),
     (
-        &["stats", "show", "describe", "cat", "inspect"],
+        &["show", "describe", "cat", "inspect"],
         "info",
         "shows what a set holds",
+    ),
+    (
+        &["du", "size", "usage", "space", "cardinality", "schema"],
+        "stats",
+        "shows what takes up space",
     ),
     (
         &["test", "validate", "fsck", "scrub", "check-data", "read"],

@@ -12,12 +12,13 @@ pub(crate) use text::{page, summary};
 
 /// The headings in the order in which a reader needs them, whichever order the flags have: which
 /// server and what of it, before how, and what hardly anybody changes last.
-const HEADINGS: [&str; 12] = [
+const HEADINGS: [&str; 13] = [
     "Server",
     "Where to",
     "What to back up",
     "What to restore",
     "What to export",
+    "What to count",
     "What to keep",
     PLAIN_HEADING,
     "How",
@@ -38,32 +39,34 @@ const EXIT_CODES: [(&str, &str, &[&str]); 9] = [
     (
         "3",
         "done in part: named shards are missing",
-        &["backup", "restore", "verify", "export"],
+        &["backup", "restore", "stats", "verify", "export"],
     ),
     (
         "4",
         "damage found",
         &[
-            "restore", "list", "info", "verify", "check", "forget", "keep", "copy", "export",
+            "restore", "list", "info", "stats", "verify", "check", "forget", "keep", "copy",
+            "export",
         ],
     ),
     (
         "5",
         "the server was not reached, or is not a snapshotter",
-        &["backup", "restore", "info"],
+        &["backup", "restore", "info", "stats"],
     ),
     (
         "6",
         "refused for safety",
         &[
-            "backup", "restore", "serve", "forget", "keep", "copy", "export",
+            "backup", "restore", "serve", "stats", "forget", "keep", "copy", "export",
         ],
     ),
     (
         "10",
         "no backup there",
         &[
-            "restore", "list", "info", "verify", "check", "forget", "keep", "copy", "export",
+            "restore", "list", "info", "stats", "verify", "check", "forget", "keep", "copy",
+            "export",
         ],
     ),
     (

@@ -52,7 +52,8 @@ const FILES: [(&str, &str); 7] = [
 
 /// The commands that read or write a repository.
 const WITH_PATH: &[&str] = &[
-    "backup", "restore", "list", "info", "verify", "check", "forget", "keep", "copy", "export",
+    "backup", "restore", "list", "info", "stats", "verify", "check", "forget", "keep", "copy",
+    "export",
 ];
 
 /// Variables that are no flags of ours, what each does, and the commands that heed it; none where
@@ -78,7 +79,7 @@ const VARIABLES: [(&str, &str, &[&str]); 12] = [
     (
         "COLUMNS",
         "How wide tables are, in place of the terminal's width.",
-        &["list", "info", "verify", "forget"],
+        &["list", "info", "stats", "verify", "forget"],
     ),
     (
         "GOOGLE_APPLICATION_CREDENTIALS",

@@ -177,9 +177,11 @@ mod tests {
                 assert!(line.width() <= WIDTH, "{}: {line}", command.get_name());
             }
             let most = match command.get_name() {
-                "backup" | "restore" => 44,
+                "backup" | "restore" | "stats" => 44,
                 "forget" => 34,
                 "copy" | "export" => 35,
+                // A line for each command.
+                "snap" => 30,
                 _ => 28,
             };
             let lines = short.lines().count();

@@ -13,9 +13,13 @@ use super::messages::info::{ServerDetails, SetDetails};
 use super::messages::keep::KeepSummary;
 use super::messages::run::RunSummary;
 use super::messages::serve::ServeSummary;
+use super::messages::stats::StatsSummary;
 use super::messages::verify::VerifySummary;
 use super::messages::{ExitError, Message, ServedRequest, ShardProgress, Status};
-use crate::ops::{SetFault, SetGap, SetSummary, ShardSummary, live_journal_schema};
+use crate::ops::{
+    DatabaseStats, MeasurementStats, PolicyStats, SetFault, SetGap, SetSummary, ShardSummary,
+    StatsDamage, live_journal_schema,
+};
 use crate::repository::SetRecord;
 
 /// Makes the schema of one kind of line.
@@ -25,7 +29,7 @@ type LineSchema = fn(&mut SchemaGenerator) -> Schema;
 const COMMON: [LineSchema; 2] = [line::<Status>, line::<ExitError>];
 
 /// The commands that print JSON, and the lines of each but for the common ones.
-const COMMANDS: [(&str, &[LineSchema]); 11] = [
+const COMMANDS: [(&str, &[LineSchema]); 12] = [
     (
         "backup",
         &[
@@ -43,6 +47,17 @@ const COMMANDS: [(&str, &[LineSchema]); 11] = [
             line::<SetDetails>,
             line::<ServerDetails>,
             line::<ShardSummary>,
+        ],
+    ),
+    (
+        "stats",
+        &[
+            line::<ShardProgress>,
+            line::<DatabaseStats>,
+            line::<PolicyStats>,
+            line::<MeasurementStats>,
+            line::<StatsDamage>,
+            line::<StatsSummary>,
         ],
     ),
     (

@@ -26,4 +26,4 @@ pub use offline::RestoreOptions;
 pub use offline::restore;
 pub use report::RestoreReport;
 pub use selection::RestoreSelection;
-pub(super) use source::{PlannedShard, SetSelector, Source, planned, sets_of};
+pub(super) use source::{PlannedShard, SetContents, SetSelector, Source, planned, sets_of};

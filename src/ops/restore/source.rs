@@ -200,6 +200,46 @@ pub(crate) fn planned<T>(
     Ok((catalog, plan, held))
 }
 
+/// What a restore of a set would read, for who reads it without one.
+pub(crate) struct SetContents {
+    /// The id of the set.
+    pub set: SetId,
+    /// The files of each shard, oldest first; never none.
+    pub shards: Vec<(ShardPath, Vec<BackupFile>)>,
+    /// What is not in the backup. It was told.
+    pub missing: Vec<Shortfall>,
+}
+
+impl SetContents {
+    /// Finds what `selection` takes of the set of that name, or else of the newest and what lies
+    /// beside it.
+    ///
+    /// # Errors
+    ///
+    /// As for a restore.
+    pub(crate) fn read(
+        catalog: &Catalog,
+        set: Option<&str>,
+        selection: &Selection,
+        context: Context<'_>,
+    ) -> Result<Self> {
+        let named = SetSelector::named(set);
+        let mut source = Source::read(catalog, named, selection, None, true, context)?;
+        source.report_missing(catalog, selection, context)?;
+        Ok(Self {
+            set: source.set,
+            shards: std::mem::take(&mut source.chains.found),
+            missing: source.chains.missing,
+        })
+    }
+
+    /// The sets of the files.
+    pub(crate) fn sets(&self) -> BTreeSet<usize> {
+        let files = self.shards.iter().flat_map(|(_, chain)| chain);
+        files.map(|file| file.set).collect()
+    }
+}
+
 /// The sets of the files that shards are put together from.
 pub(crate) fn sets_of(shards: &[PlannedShard]) -> BTreeSet<usize> {
     let files = shards.iter().flat_map(|shard| &shard.chain);

@@ -70,6 +70,15 @@ fn open(mut section: &[u8]) -> Result<TimeSection<'_>, DecodeError> {
     }
 }
 
+/// How many times a section has, as far as that shows without unpacking them.
+///
+/// # Errors
+///
+/// When the section is damaged or has no times or too many.
+pub(crate) fn count(section: &[u8]) -> Result<usize, DecodeError> {
+    open(section).map(|section| section.count)
+}
+
 /// Replaces `times` by those of a section. They may be in any order.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ pub(crate) mod info;
 pub(crate) mod keep;
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod stats;
 pub(crate) mod verify;
 
 use std::borrow::Cow;

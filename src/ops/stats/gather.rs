@@ -1,0 +1,448 @@
+//! The TSM files of a shard and what is deleted of them, from tars or from a directory: as far as
+//! they are needed to count, which is their indexes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::report::StatsDamage;
+use crate::cancel::{Cancel, Stoppable};
+use crate::io::open::open_regular;
+use crate::io::read_at::{FromStart, ReadAt, Section};
+use crate::io::scratch::{Spool, scratch_fault};
+use crate::ops::examine::is_damage;
+use crate::ops::members::{ContentError, MemberReader, Place, read_deletes};
+use crate::ops::progress_reader::ProgressReader;
+use crate::progress::{Event, Progress};
+use crate::repository::{BackupFile, Catalog, StoredFile, Tar};
+use crate::server::Snapshot;
+use crate::shard::ShardPath;
+use crate::shard_tar::{Ending, Member, TarError};
+use crate::tsm::index::IndexError;
+use crate::tsm::schema::{BlockSample, IndexCopy, ShardFile};
+use crate::tsm::tombstone::{BoundedDeletes, TombstoneEnding};
+use crate::tsm::{is_tombstone, stem};
+
+/// How many blocks of a file are looked at for an estimate, where that is cheap and where it is
+/// not.
+const BLOCKS_LOOKED_AT: usize = 512;
+const BLOCKS_ASKED_FOR: usize = 8;
+
+/// How the files of shards are gathered.
+#[derive(Clone, Copy)]
+pub(super) struct Gathering<'a> {
+    /// Whether all of a file is needed, and not only its index.
+    pub exact: bool,
+    /// Whether to read a piece of a file takes long.
+    pub is_remote: bool,
+    /// Where files without a name are made.
+    pub scratch: &'a Path,
+    pub cancel: &'a Cancel,
+    pub progress: &'a dyn Progress,
+}
+
+/// The files of a shard.
+pub(super) struct GatheredShard {
+    /// TSM files by their names.
+    files: BTreeMap<String, GatheredFile>,
+    /// What is deleted, by the name that a tombstone has in common with its TSM file.
+    deletes: BTreeMap<String, BoundedDeletes>,
+    /// The names of all that was passed, damaged or not.
+    taken: BTreeSet<String>,
+    /// Copies of indexes, or of whole files.
+    copies: Spool,
+    pub damage: Vec<StatsDamage>,
+    /// What keeps the files of a directory.
+    _snapshot: Option<Snapshot>,
+}
+
+struct GatheredFile {
+    bytes: FileBytes,
+    sample: BlockSample,
+}
+
+/// Where the bytes of a TSM file are.
+enum FileBytes {
+    /// Its index, in the copies.
+    Index(IndexCopy),
+    /// All of it, in the copies.
+    Copy { at: u64, size: u64 },
+    /// All of it, in a tar.
+    InTar {
+        tar: StoredFile,
+        offset: u64,
+        size: u64,
+    },
+    /// All of it, in a file of its own.
+    File { file: File, size: u64 },
+}
+
+/// Why the members of a tar were not passed to their end.
+pub(super) enum TarStop {
+    /// It cannot be read on.
+    Tar(TarError),
+    /// The disk, say, or a stop that was asked for.
+    Failed(anyhow::Error),
+}
+
+impl From<ContentError> for TarStop {
+    fn from(error: ContentError) -> Self {
+        match error {
+            ContentError::Tar(error) => Self::Tar(error),
+            ContentError::Scratch(error) => Self::Failed(in_words(error)),
+            ContentError::Unpack(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl From<anyhow::Error> for TarStop {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// An error of reading, or that of the scratch directory in it.
+fn in_words(error: io::Error) -> anyhow::Error {
+    scratch_fault(&error).map_or_else(|| error.into(), Into::into)
+}
+
+impl GatheredShard {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// When no file can be made in the scratch directory.
+    pub(super) fn new(gathering: Gathering<'_>) -> Result<Self> {
+        Ok(Self {
+            files: BTreeMap::new(),
+            deletes: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            copies: Spool::new_in(gathering.scratch).map_err(in_words)?,
+            damage: Vec::new(),
+            _snapshot: None,
+        })
+    }
+
+    /// How many TSM files there are.
+    pub(super) fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Gathers the files of a shard that is put together from tars, oldest first: those of later
+    /// ones take the place of files of the same name.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read. What is damaged of it is no error.
+    pub(super) fn add_chain(
+        &mut self,
+        catalog: &Catalog,
+        shard: &ShardPath,
+        chain: &[BackupFile],
+        gathering: Gathering<'_>,
+    ) -> Result<()> {
+        // The newest first: of one name, the first that comes is the one that counts.
+        for file in chain.iter().rev() {
+            let mut tar = TarGathering::new(self, &file.name, shard, gathering);
+            let stop = match tar.add_file(catalog, file) {
+                Ok(Ending::Whole { .. }) => None,
+                Ok(Ending::Nothing) => Some("it is empty".to_owned()),
+                Err(TarStop::Failed(error)) => return Err(error),
+                Err(TarStop::Tar(TarError::Source(error))) => {
+                    gathering.cancel.check()?;
+                    if !file.compressed || !is_damage(&error) {
+                        let reading = format!("reading {}", catalog.place_of(&file.name));
+                        return Err(in_words(error).context(reading));
+                    }
+                    Some(format!("it cannot be decompressed: {error}"))
+                }
+                Err(TarStop::Tar(damage)) => Some(damage.to_string()),
+            };
+            if let Some(message) = stop {
+                tar.tell(None, message);
+            }
+            tar.end();
+        }
+        Ok(())
+    }
+
+    /// Gathers the files of a shard from a tar that comes from a server.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come whole.
+    pub(super) fn add_stream(
+        &mut self,
+        source: impl Read,
+        shard: &ShardPath,
+        gathering: Gathering<'_>,
+    ) -> Result<Ending, TarStop> {
+        let mut tar = TarGathering::new(self, "", shard, gathering);
+        let source = ProgressReader::new(source, shard, gathering.progress);
+        let spool = Spool::new_in(gathering.scratch).map_err(in_words)?;
+        let members = MemberReader::streamed(source, Place::Spool(spool), None, shard);
+        let ending = tar.add_members(members, None)?;
+        tar.end();
+        Ok(ending)
+    }
+
+    /// Gathers the files of a shard from a directory.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read.
+    pub(super) fn add_directory(
+        &mut self,
+        snapshot: Snapshot,
+        shard: &ShardPath,
+        gathering: Gathering<'_>,
+    ) -> Result<()> {
+        let mut tar = TarGathering::new(self, "", shard, gathering);
+        for file in &snapshot.files {
+            gathering.cancel.check()?;
+            let reading = || format!("reading {}", file.path.display());
+            let opened = open_regular(&file.path).with_context(reading)?;
+            if is_tombstone(&file.name) {
+                tar.take_tombstone(&file.name, &opened)
+                    .with_context(reading)?;
+            } else {
+                let content = Section::new(&opened, 0, file.size);
+                let size = file.size;
+                let own = |file| FileBytes::File { file, size };
+                let bytes = gathering.exact.then(|| opened.try_clone().map(own));
+                let bytes = bytes.transpose().with_context(reading)?;
+                tar.take_tsm(&file.name, &content, bytes)
+                    .with_context(reading)?;
+            }
+            gathering.progress.report(&Event::Bytes {
+                shard,
+                count: file.size,
+            });
+        }
+        tar.end();
+        self._snapshot = Some(snapshot);
+        Ok(())
+    }
+
+    /// Hands the files to `each`, in the order of their names, which `names` are.
+    pub(super) fn with_files<T>(&self, each: impl FnOnce(&[ShardFile<'_>], &[&str]) -> T) -> T {
+        let none = BoundedDeletes::default();
+        let copies = self.copies.file();
+        let contents: Vec<Box<dyn ReadAt + '_>> = self
+            .files
+            .values()
+            .map(|file| -> Box<dyn ReadAt + '_> {
+                match &file.bytes {
+                    FileBytes::Index(copy) => Box::new(copy.view(copies)),
+                    FileBytes::Copy { at, size } => Box::new(Section::new(copies, *at, *size)),
+                    FileBytes::InTar { tar, offset, size } => {
+                        Box::new(Section::new(tar, *offset, *size))
+                    }
+                    FileBytes::File { file, size } => Box::new(Section::new(file, 0, *size)),
+                }
+            })
+            .collect();
+        let names: Vec<&str> = self.files.keys().map(String::as_str).collect();
+        let files = self.files.iter().zip(&contents);
+        let files: Vec<ShardFile<'_>> = files
+            .map(|((name, file), content)| ShardFile {
+                content: &**content,
+                deletes: self.deletes.get(stem(name)).unwrap_or(&none),
+                sample: &file.sample,
+            })
+            .collect();
+        each(&files, &names)
+    }
+}
+
+/// Gathers the files of one tar, or of a directory.
+struct TarGathering<'a> {
+    into: &'a mut GatheredShard,
+    /// The name of its file in the backup; empty where there is none.
+    tar: &'a str,
+    shard: &'a ShardPath,
+    gathering: Gathering<'a>,
+    /// The names in it that count.
+    names: BTreeSet<String>,
+}
+
+impl<'a> TarGathering<'a> {
+    fn new(
+        into: &'a mut GatheredShard,
+        tar: &'a str,
+        shard: &'a ShardPath,
+        gathering: Gathering<'a>,
+    ) -> Self {
+        Self {
+            into,
+            tar,
+            shard,
+            gathering,
+            names: BTreeSet::new(),
+        }
+    }
+
+    /// Tells what is damaged.
+    fn tell(&mut self, member: Option<&str>, message: String) {
+        self.into.damage.push(StatsDamage::new(
+            self.shard,
+            Some(self.tar).filter(|tar| !tar.is_empty()),
+            member,
+            message,
+        ));
+    }
+
+    /// What was in it takes the place of what comes later.
+    fn end(self) {
+        self.into.taken.extend(self.names);
+    }
+
+    fn add_file(&mut self, catalog: &Catalog, file: &BackupFile) -> Result<Ending, TarStop> {
+        let Gathering {
+            exact,
+            is_remote,
+            scratch,
+            cancel,
+            progress,
+        } = self.gathering;
+        // Pieces of a compressed file cannot be had, and many pieces of one far away take longer
+        // than all of it.
+        let is_passed_whole = file.compressed || exact && is_remote;
+        if !is_passed_whole {
+            let tar = catalog.open(file, |file| file)?;
+            let stored = match &tar {
+                Tar::Plain(stored) => Some(stored.clone()),
+                Tar::Compressed(_) => None,
+            };
+            let members = MemberReader::open(tar, scratch, self.shard, cancel).map_err(in_words)?;
+            let ending = self.add_members(members, stored.as_ref())?;
+            progress.report(&Event::Bytes {
+                shard: self.shard,
+                count: file.size,
+            });
+            return Ok(ending);
+        }
+        let tar = catalog.open(file, |inner| {
+            let inner = Stoppable { inner, cancel };
+            ProgressReader::new(inner, self.shard, progress)
+        })?;
+        let spool = Spool::new_in(scratch).map_err(in_words)?;
+        let members = MemberReader::streamed(tar, Place::Spool(spool), None, self.shard);
+        self.add_members(members, None)
+    }
+
+    /// Passes the members of a tar; `stored` is its file where members can be read in it later.
+    fn add_members(
+        &mut self,
+        mut members: MemberReader<'_, impl Read>,
+        stored: Option<&StoredFile>,
+    ) -> Result<Ending, TarStop> {
+        while let Some(member) = members.next_member().map_err(TarStop::Tar)? {
+            self.gathering
+                .cancel
+                .check()
+                .map_err(|stop| TarStop::Failed(stop.into()))?;
+            if self.is_passed(&member) {
+                continue;
+            }
+            let content = members.content()?;
+            if member.is_tombstone() {
+                self.take_tombstone(&member.name, &content.bytes)?;
+            } else {
+                let in_tar = |tar: &StoredFile| FileBytes::InTar {
+                    tar: tar.clone(),
+                    offset: member.offset,
+                    size: member.size,
+                };
+                self.take_tsm(&member.name, &content.bytes, stored.map(in_tar))?;
+            }
+        }
+        members.finish().map_err(TarStop::Tar)
+    }
+
+    /// Whether nothing is to be seen in a member, or a newer file has taken its place. A tombstone
+    /// was written for the TSM file beside it, and not for a newer one of its name.
+    fn is_passed(&self, member: &Member) -> bool {
+        let taken = &self.into.taken;
+        if member.is_tombstone() {
+            let of = format!("{}.tsm", stem(&member.name));
+            return taken.contains(&member.name) || taken.contains(&of);
+        }
+        !member.is_tsm() || taken.contains(&member.name)
+    }
+
+    fn take_tombstone(&mut self, name: &str, content: &dyn ReadAt) -> Result<()> {
+        self.names.insert(name.to_owned());
+        match read_deletes(name, content, self.gathering.scratch) {
+            Ok((deletes, ending)) => {
+                if ending == TombstoneEnding::Torn {
+                    self.tell(Some(name), "it breaks off".to_owned());
+                }
+                self.into.deletes.insert(stem(name).to_owned(), deletes);
+                Ok(())
+            }
+            Err(error)
+                if error.kind() == io::ErrorKind::InvalidData
+                    || error.kind() == io::ErrorKind::InvalidInput =>
+            {
+                let cause = anyhow::Error::new(error);
+                self.tell(
+                    Some(name),
+                    format!("it is no tombstone: {}", cause.root_cause()),
+                );
+                Ok(())
+            }
+            Err(error) => Err(in_words(error)),
+        }
+    }
+
+    /// Takes a TSM file; `bytes` are where all of it stays, if it stays anywhere.
+    fn take_tsm(
+        &mut self,
+        name: &str,
+        content: &(impl ReadAt + ?Sized),
+        bytes: Option<FileBytes>,
+    ) -> Result<()> {
+        self.names.insert(name.to_owned());
+        let looked_at = match (self.gathering.exact, self.gathering.is_remote) {
+            (true, _) => 0,
+            (false, true) => BLOCKS_ASKED_FOR,
+            (false, false) => BLOCKS_LOOKED_AT,
+        };
+        let copies = &mut self.into.copies;
+        let taken = BlockSample::take(content, looked_at).and_then(|sample| {
+            let bytes = match bytes.filter(|_| self.gathering.exact) {
+                Some(bytes) => bytes,
+                None if self.gathering.exact => copy_whole(content, copies)?,
+                None => FileBytes::Index(IndexCopy::make(content, copies)?),
+            };
+            Ok(GatheredFile { bytes, sample })
+        });
+        match taken {
+            Ok(file) => {
+                self.into.files.insert(name.to_owned(), file);
+                Ok(())
+            }
+            Err(IndexError::Read { source, .. }) => Err(in_words(source)),
+            Err(damage) => {
+                self.tell(Some(name), damage.to_string());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Copies all of a file behind other copies.
+fn copy_whole(
+    content: &(impl ReadAt + ?Sized),
+    copies: &mut Spool,
+) -> Result<FileBytes, IndexError> {
+    let failed = |source| IndexError::Read { offset: 0, source };
+    let (at, size) = (copies.size(), content.size().map_err(failed)?);
+    copies.want(at.saturating_add(size)).map_err(failed)?;
+    io::copy(&mut FromStart::new(content), copies).map_err(failed)?;
+    Ok(FileBytes::Copy { at, size })
+}

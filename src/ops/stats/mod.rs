@@ -1,0 +1,418 @@
+//! `snap stats`: what takes up space in a set, on a server or in the directories of a stopped one:
+//! series, values, fields and tags by measurement, from the indexes of TSM files.
+
+mod gather;
+mod report;
+mod tally;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use super::queue::{self, Turn};
+use super::restore::{SetContents, planned};
+use super::selection::select;
+use super::serve::Directories;
+use super::{Shortfall, grouped};
+use crate::client::Client;
+use crate::context::Context;
+use crate::error::told;
+use crate::influxd_dir::LocalShards;
+use crate::io::scratch::scratch_dir;
+use crate::metastore::Data;
+use crate::progress::{Event, Outcome};
+use crate::repository::{BackupFile, Catalog, Location, Selection};
+use crate::retry::{Attempts, pause};
+use crate::server::ShardStore;
+use crate::shard::ShardPath;
+use crate::shard_tar::Ending;
+use crate::sizes::total;
+use crate::text::plural;
+use crate::tsm::index::IndexError;
+use crate::tsm::schema::SeriesWalk;
+use crate::tsm::series_filter::SeriesFilter;
+use crate::wire::{InfoReply, Request};
+use gather::{GatheredShard, Gathering, TarStop};
+use tally::Tally;
+
+pub use report::{
+    DatabaseStats, FieldStats, FieldType, MeasurementStats, PolicyStats, StatsAmount, StatsDamage,
+    StatsReport, TagStats,
+};
+
+/// Where the shards are.
+pub enum StatsSource<'a> {
+    /// In a set of a repository, or in the newest and what lies beside it.
+    Set {
+        /// The repository.
+        repository: &'a Location,
+        /// The set, if one is named.
+        set: Option<&'a str>,
+    },
+    /// On a running server.
+    Server(&'a Client),
+    /// In the directories of a stopped one.
+    Directories(&'a Directories),
+}
+
+/// What is counted, and how.
+#[derive(Debug, Clone)]
+pub struct StatsOptions {
+    /// The shards.
+    pub selection: Selection,
+    /// The series.
+    pub series: SeriesFilter,
+    /// Read the times in all blocks to count values, and not only indexes.
+    pub exact: bool,
+    /// How many shards at a time.
+    pub jobs: usize,
+    /// How often a shard is asked for again.
+    pub retries: u32,
+}
+
+/// A shard to count, and where it is.
+struct ShardJob<'a> {
+    shard: ShardPath,
+    place: ShardPlace<'a>,
+    /// Bytes to read, where that is known.
+    bytes: Option<u64>,
+}
+
+enum ShardPlace<'a> {
+    /// In tars, oldest first.
+    Tars(&'a Catalog, Vec<BackupFile>),
+    Server(&'a Client),
+    Directory(&'a LocalShards),
+}
+
+/// What became of a shard.
+enum CountOutcome {
+    Counted { damage: Vec<StatsDamage> },
+    Missing(Shortfall),
+}
+
+/// Counts what is in shards. Damage is told in the report, and what is damaged is not counted.
+///
+/// # Errors
+///
+/// When there is no such set, server or directory, or it cannot be read.
+pub fn stats(
+    source: &StatsSource<'_>,
+    options: &StatsOptions,
+    context: Context<'_>,
+) -> Result<StatsReport> {
+    let started = Instant::now();
+    let mut report = match source {
+        StatsSource::Set { repository, set } => of_set(repository, *set, options, context),
+        StatsSource::Server(client) => of_server(client, options, context),
+        StatsSource::Directories(directories) => of_directories(directories, options, context),
+    }?;
+    report.elapsed = started.elapsed();
+    Ok(report)
+}
+
+fn of_set(
+    repository: &Location,
+    set: Option<&str>,
+    options: &StatsOptions,
+    context: Context<'_>,
+) -> Result<StatsReport> {
+    let (catalog, contents, _held) = planned(repository, set, context, |catalog| {
+        let contents = SetContents::read(catalog, set, &options.selection, context)?;
+        let sets = contents.sets();
+        Ok((contents, sets))
+    })?;
+    let jobs = contents.shards.into_iter().map(|(shard, chain)| ShardJob {
+        shard,
+        bytes: Some(total(chain.iter().map(|file| file.size))),
+        place: ShardPlace::Tars(&catalog, chain),
+    });
+    let counter = Counter {
+        options,
+        is_remote: repository.directory().is_none(),
+        scratch: scratch_dir(),
+        context,
+        tally: Mutex::default(),
+    };
+    let mut report = counter.run(jobs.collect())?;
+    report.set = Some(contents.set);
+    report.missing.splice(0..0, contents.missing);
+    Ok(report)
+}
+
+fn of_server(client: &Client, options: &StatsOptions, context: Context<'_>) -> Result<StatsReport> {
+    let data = Data::read(&client.metastore()?.meta)?;
+    let selected = select(&data, &options.selection, &client.address().to_string())?;
+    let mut jobs = Vec::new();
+    for database in &data.databases {
+        let wanted = || {
+            let live = selected.iter().filter(|shard| shard.deleted_at.is_none());
+            live.filter(|shard| *shard.path.database == *database.name)
+        };
+        if wanted().next().is_none() {
+            continue;
+        }
+        // A shard that is not open holds nothing that could be asked for.
+        let open = match client.shards_of(&database.name)? {
+            InfoReply::Shards(shards) => Some(shards),
+            _ => None,
+        };
+        let is_open = |path: &ShardPath| open.as_ref().is_none_or(|open| open.contains(path));
+        let shards = wanted().filter(|shard| is_open(&shard.path));
+        jobs.extend(shards.map(|shard| ShardJob {
+            shard: shard.path.clone(),
+            place: ShardPlace::Server(client),
+            bytes: None,
+        }));
+    }
+    let counter = Counter {
+        options,
+        is_remote: false,
+        scratch: scratch_dir(),
+        context,
+        tally: Mutex::default(),
+    };
+    counter.run(jobs)
+}
+
+fn of_directories(
+    directories: &Directories,
+    options: &StatsOptions,
+    context: Context<'_>,
+) -> Result<StatsReport> {
+    let shards = directories.live_shards(&options.selection)?;
+    directories.ensure_known(&shards)?;
+    let (_, local) = directories.open()?;
+    let mut jobs = Vec::new();
+    for shard in shards {
+        if local.holds(&shard)? {
+            jobs.push(ShardJob {
+                shard,
+                place: ShardPlace::Directory(&local),
+                bytes: None,
+            });
+        }
+    }
+    let counter = Counter {
+        options,
+        is_remote: false,
+        scratch: scratch_dir(),
+        context,
+        tally: Mutex::default(),
+    };
+    counter.run(jobs)
+}
+
+/// Counts shards.
+struct Counter<'a> {
+    options: &'a StatsOptions,
+    /// Whether to read a piece of a file takes long.
+    is_remote: bool,
+    scratch: PathBuf,
+    context: Context<'a>,
+    tally: Mutex<Tally>,
+}
+
+impl Counter<'_> {
+    fn run(self, jobs: Vec<ShardJob<'_>>) -> Result<StatsReport> {
+        self.context.status(format!(
+            "reading the {} of {}",
+            match self.options.exact {
+                true => "indexes and times",
+                false => "indexes",
+            },
+            plural(jobs.len(), "shard")
+        ));
+        let bytes = jobs.iter().map(|job| job.bytes);
+        self.context.report(&Event::Shards {
+            count: jobs.len(),
+            bytes: bytes.sum(),
+        });
+        let stop = self.context.cancel.child();
+        let context = Context {
+            cancel: &stop,
+            ..self.context
+        };
+        let results = queue::work(jobs, self.options.jobs, &stop, |job: ShardJob<'_>| {
+            let counted = self.count(&job, context);
+            Turn::Done(
+                counted
+                    .map(|outcome| (job.shard, outcome))
+                    .inspect_err(|_| stop.cancel()),
+            )
+        });
+        self.context.check()?;
+        let mut outcomes = queue::all(results)?;
+        outcomes.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut report = StatsReport::default();
+        for (_, outcome) in outcomes {
+            match outcome {
+                CountOutcome::Counted { damage } => {
+                    report.shards += 1;
+                    report.damage.extend(damage);
+                }
+                CountOutcome::Missing(shortfall) => report.missing.push(shortfall),
+            }
+        }
+        for text in grouped(&report.missing) {
+            self.context.warn(text);
+        }
+        let tally = self.tally.into_inner();
+        let counted = tally.unwrap_or_else(PoisonError::into_inner).counted();
+        report.databases = counted.databases;
+        report.retention_policies = counted.retention_policies;
+        report.measurements = counted.measurements;
+        Ok(report)
+    }
+
+    /// Counts a shard, and tells of it.
+    fn count(&self, job: &ShardJob<'_>, context: Context<'_>) -> Result<CountOutcome> {
+        let (started, shard) = (Instant::now(), &job.shard);
+        context.report(&Event::Started {
+            shard,
+            bytes: job.bytes,
+        });
+        let mut gathered = match self.gather(job, context)? {
+            Ok(gathered) => gathered,
+            Err(reason) => {
+                context.report(&Event::Finished {
+                    shard,
+                    outcome: Outcome::Failed(&reason),
+                    elapsed: started.elapsed(),
+                });
+                return Ok(CountOutcome::Missing(Shortfall::of_shard(shard, reason)));
+            }
+        };
+        self.add_up(shard, job, &mut gathered, context)?;
+        context.report(&Event::Finished {
+            shard,
+            outcome: match gathered.damage.first() {
+                Some(damage) => Outcome::Failed(&damage.message),
+                None => Outcome::Done {
+                    files: gathered.file_count(),
+                    bytes: job.bytes.unwrap_or(0),
+                },
+            },
+            elapsed: started.elapsed(),
+        });
+        Ok(CountOutcome::Counted {
+            damage: gathered.damage,
+        })
+    }
+
+    /// Gathers the files of a shard, or tells why there are none to be had.
+    fn gather(
+        &self,
+        job: &ShardJob<'_>,
+        context: Context<'_>,
+    ) -> Result<Result<GatheredShard, String>> {
+        let gathering = Gathering {
+            exact: self.options.exact,
+            is_remote: self.is_remote,
+            scratch: &self.scratch,
+            cancel: context.cancel,
+            progress: context.progress,
+        };
+        let mut gathered = GatheredShard::new(gathering)?;
+        match &job.place {
+            ShardPlace::Tars(catalog, chain) => {
+                gathered.add_chain(catalog, &job.shard, chain, gathering)?;
+            }
+            ShardPlace::Directory(local) => {
+                let snapshot = local.snapshot(&job.shard)?;
+                snapshot.notes.iter().for_each(|note| context.warn(note));
+                gathered.add_directory(snapshot, &job.shard, gathering)?;
+            }
+            ShardPlace::Server(client) => {
+                return self.ask(client, &job.shard, gathering, context);
+            }
+        }
+        Ok(Ok(gathered))
+    }
+
+    /// Asks a server for a shard, as often as it takes or may be.
+    fn ask(
+        &self,
+        client: &Client,
+        shard: &ShardPath,
+        gathering: Gathering<'_>,
+        context: Context<'_>,
+    ) -> Result<Result<GatheredShard, String>> {
+        let mut attempts = Attempts::default();
+        loop {
+            // What came of an attempt that failed is of no use.
+            let mut gathered = GatheredShard::new(gathering)?;
+            let request = Request::Shard {
+                id: shard.id,
+                since: None,
+            };
+            let asked = client.request(&request).map_err(TarStop::Failed);
+            let streamed = asked.and_then(|reply| gathered.add_stream(reply, shard, gathering));
+            context.check()?;
+            let reason = match streamed {
+                Ok(Ending::Whole { .. }) => return Ok(Ok(gathered)),
+                Ok(Ending::Nothing) => "the server closed the connection without an answer \
+                     (shard busy or unreadable; see the server's log)"
+                    .to_owned(),
+                Err(TarStop::Tar(error)) => told(&error.into()),
+                Err(TarStop::Failed(error)) => told(&error),
+            };
+            let Some(wait) = attempts.failed(self.options.retries) else {
+                return Ok(Err(reason));
+            };
+            context.report(&Event::Retry {
+                shard,
+                attempt: attempts.failures(),
+                wait,
+                reason: &reason,
+            });
+            pause(wait, context.cancel)?;
+        }
+    }
+
+    /// Adds the files of a shard to what was counted.
+    fn add_up(
+        &self,
+        shard: &ShardPath,
+        job: &ShardJob<'_>,
+        gathered: &mut GatheredShard,
+        context: Context<'_>,
+    ) -> Result<()> {
+        let filter = &self.options.series;
+        let mut damage = Vec::new();
+        // One at a time: what is counted of all shards is much, and what is left to do is little.
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.begin(shard);
+        let tar = match &job.place {
+            ShardPlace::Tars(_, chain) if chain.len() == 1 => Some(chain[0].name.as_str()),
+            _ => None,
+        };
+        let walked = gathered.with_files(|files, names| {
+            SeriesWalk::new(files, self.options.exact).each(
+                |series| filter.takes_all() || filter.takes(series),
+                &mut |block| {
+                    let message = format!("at offset {}: {}", block.offset, block.fault);
+                    let member = names.get(block.file).copied();
+                    damage.push(StatsDamage::new(shard, tar, member, message));
+                },
+                |series| {
+                    context.check().map_err(std::io::Error::other)?;
+                    tally.add(shard, series);
+                    Ok(())
+                },
+            )
+        });
+        drop(tally);
+        gathered.damage.append(&mut damage);
+        context.check()?;
+        walked
+            .map_err(|error| match error {
+                IndexError::Read { source, .. } => source.into(),
+                // It was sound a moment ago.
+                damage => anyhow::Error::new(damage),
+            })
+            .with_context(|| format!("reading shard {shard}"))
+    }
+}
