@@ -27,7 +27,7 @@ use crate::support::{tree, utf8};
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/influxd-1.6.7");
 
 /// The page of each schema.
-const PAGES: [(&str, &str); 13] = [
+const PAGES: [(&str, &str); 14] = [
     ("backup", "backup"),
     ("restore", "restore"),
     ("serve", "serve"),
