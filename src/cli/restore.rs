@@ -168,7 +168,7 @@ pub(crate) struct RestoreArgs {
     /// Their shards and shard groups get new ids.
     #[arg(long, help_heading = "How")]
     merge: bool,
-    /// Add the backup's users to the target's metastore, with their passwords
+    /// Add the backup's users to the target's, with their passwords
     ///
     /// With -merge, or with -metadir alone. A user that is there already keeps password and rights.
     #[arg(long, conflicts_with = "online", help_heading = "How")]

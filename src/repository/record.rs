@@ -279,7 +279,11 @@ pub struct Selection {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_wal: bool,
     /// Points of these series alone; absent: of all.
-    #[serde(default, skip_serializing_if = "SeriesFilter::takes_all")]
+    #[serde(
+        default,
+        rename = "series_filter",
+        skip_serializing_if = "SeriesFilter::takes_all"
+    )]
     pub series: SeriesFilter,
 }
 
@@ -520,7 +524,10 @@ mod tests {
             (RECORD_FORMAT, true)
         );
         let json = serde_json::to_value(&record.selection).unwrap();
-        assert_eq!(json["series"].to_string(), r#"{"measurements":["cpu"]}"#);
+        assert_eq!(
+            json["series_filter"].to_string(),
+            r#"{"measurements":["cpu"]}"#
+        );
         let read: Selection = serde_json::from_value(json).unwrap();
         assert_eq!(read, record.selection);
     }

@@ -29,7 +29,11 @@ pub struct RestoreSelection {
     /// -end: points at this time or earlier, UTC, or null.
     pub end: Option<Timestamp>,
     /// -measurement and -where: points of these series; absent: of all.
-    #[serde(default, skip_serializing_if = "SeriesFilter::takes_all")]
+    #[serde(
+        default,
+        rename = "series_filter",
+        skip_serializing_if = "SeriesFilter::takes_all"
+    )]
     pub series: SeriesFilter,
 }
 

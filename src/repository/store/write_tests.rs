@@ -559,11 +559,6 @@ fn with_grace() -> (Arc<MemoryStore>, Arc<dyn WritableStore>) {
     (objects.clone(), objects)
 }
 
-/// As if the process were killed: nothing is cleared away.
-fn kill(writer: SetWriter) {
-    std::mem::forget(writer);
-}
-
 fn forget(store: &Arc<dyn WritableStore>, which: &[usize]) -> Result<Removed> {
     let cancel = Cancel::default();
     let (maintenance, _) = Maintenance::begin_in(store.clone(), Duration::ZERO, &cancel)?;
@@ -577,7 +572,7 @@ fn what_a_killed_run_has_stored_goes_when_it_is_older_than_the_grace_period() {
     let first = write(&store, Layout::Legacy);
     let writer = begin_legacy(&store, false);
     write_shard(&writer).unwrap();
-    kill(writer);
+    writer.kill();
     assert_eq!(ids(&store), [first.id.as_str()]);
     let left = all_names(&store);
     drop(begin(&store));
@@ -715,11 +710,11 @@ fn what_a_run_took_over_is_taken_over_by_the_one_after() {
     let shard = record(&first, Layout::Legacy).shards.remove(0);
     let finished = write_shard(&first).unwrap();
     first.note(&shard, Some(&finished)).unwrap();
-    kill(first);
+    first.kill();
     objects.pass(DAY / 2);
     let second = begin_legacy(&store, true);
     assert!(second.take_over(&run(&second)).unwrap().is_some());
-    kill(second);
+    second.kill();
     objects.pass(DAY);
     let third = begin_legacy(&store, true);
     let left = third.take_over(&run(&third)).unwrap().unwrap();
@@ -833,7 +828,7 @@ fn in_a_copied_directory_legacy_files_of_a_dead_run_stay_and_count_for_nothing()
         let mut writer = try_begin(&objects, false).unwrap();
         reserve(&mut writer, layout).unwrap();
         let file = write_shard(&writer).unwrap();
-        kill(writer);
+        writer.kill();
         let directory = tempfile::tempdir().unwrap();
         let local: Arc<dyn WritableStore> = Arc::new(LocalStore::new(directory.path()));
         drop(local.lock(Duration::ZERO, &Cancel::default()).unwrap());

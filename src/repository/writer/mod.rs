@@ -279,6 +279,15 @@ impl SetWriter {
     }
 }
 
+#[cfg(test)]
+impl SetWriter {
+    /// Ends as if the process were killed: nothing is cleared away.
+    pub(in crate::repository) fn kill(mut self) {
+        self.heartbeat = None;
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for SetWriter {
     fn drop(&mut self) {
         self.heartbeat = None;

@@ -26,7 +26,7 @@ pub(crate) struct ExportSummary<'a> {
     /// Shards exported.
     shards: usize,
     /// Series written, each counted in each shard.
-    series_count: u64,
+    series: u64,
     /// Points written.
     points: u64,
     /// Bytes written, before compression.
@@ -54,7 +54,7 @@ impl<'a> ExportSummary<'a> {
             host: report.set.is_none().then_some(from),
             output: file.map(|file| file.display().to_string()),
             shards: report.shards,
-            series_count: tally.series,
+            series: tally.series,
             points: tally.points,
             bytes: tally.bytes,
             newlines: tally.newlines,
@@ -77,7 +77,7 @@ impl<'a> ExportSummary<'a> {
         format!(
             "{from}: {} of {} series in {}, {}{missing}, {}{}",
             plural(self.points, "point"),
-            self.series_count,
+            self.series,
             plural(self.shards, "shard"),
             size(self.bytes),
             self.seconds,

@@ -274,7 +274,7 @@ fn resuming() -> Run {
 fn a_run_that_resumes_what_others_clear_away_is_whole() {
     let (made, failed) = in_each_order(|| {
         let (objects, store, _) = Scene::with_sets(DAY);
-        kill(run_with_a_shard(&store).0);
+        run_with_a_shard(&store).0.kill();
         objects.pass(2 * DAY);
         let runs = [forgetting(&[]), resuming()];
         Scene::of(objects, runs)
