@@ -15,6 +15,7 @@ use super::wal::Wal;
 use crate::error::Error;
 use crate::io::durable;
 use crate::io::open::open_regular;
+use crate::io::scratch::{private_dir_in, scratch_dir};
 use crate::server::{ShardStore, Snapshot, SnapshotFile};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, Member, ShardTarReader, TarError};
@@ -153,10 +154,10 @@ impl ShardStore for LocalShards {
                 let into = match &folder {
                     Some(folder) => folder.path(),
                     None => elsewhere
-                        .insert(tempfile::tempdir().with_context(|| {
+                        .insert(private_dir_in(&scratch_dir()).with_context(|| {
                             format!(
                                 "making a temporary folder in TMPDIR ({})",
-                                std::env::temp_dir().display()
+                                scratch_dir().display()
                             )
                         })?)
                         .path(),

@@ -327,7 +327,7 @@ pub(crate) fn write_whole_as(
     content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     prepare: impl FnOnce(&File) -> io::Result<()>,
 ) -> Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("."));
+    let parent = directory_of(path);
     let write = || -> Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(UNFINISHED)
@@ -344,6 +344,12 @@ pub(crate) fn write_whole_as(
     };
     write().with_context(|| format!("writing {}", path.display()))?;
     sync_dir(parent)
+}
+
+/// The directory that a file is in; for a bare name the working directory.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    parent.unwrap_or(Path::new("."))
 }
 
 /// A new file in a directory, with a name that says that it is not whole yet. It goes away with its

@@ -3,10 +3,12 @@
 
 use std::env;
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
 
 use crate::error::{Error, ErrorKind, words};
 use crate::text::size;
@@ -22,6 +24,19 @@ pub(crate) fn scratch_dir() -> PathBuf {
         true => PathBuf::from("/tmp"),
         false => directory,
     }
+}
+
+/// A directory that goes away with its value, and that nobody else can look into: what is in it may
+/// be private where it came from.
+///
+/// # Errors
+///
+/// Those of the system.
+pub(crate) fn private_dir_in(parent: &Path) -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(".snap-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(parent)
 }
 
 /// A temporary file could not be made or written.

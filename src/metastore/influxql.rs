@@ -54,6 +54,11 @@ pub(super) fn renamed_query(query: &str, names: &Rename<'_>) -> String {
     out
 }
 
+/// Words behind which a value may begin; other words are values.
+const BEFORE_VALUES: [&str; 8] = [
+    "select", "distinct", "from", "into", "where", "and", "or", "by",
+];
+
 /// What a name would be that came next.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Next {
@@ -78,11 +83,14 @@ struct Place {
     lists: Vec<bool>,
     /// The last token, but for blanks.
     last: String,
+    /// Whether that was a value, or the end of one.
+    is_behind_value: bool,
 }
 
 impl Place {
+    /// Behind a value a slash divides; anywhere else it begins an expression.
     fn regex_may_begin(&self) -> bool {
-        self.next == Next::Source || matches!(self.last.as_str(), "." | "~")
+        !self.is_behind_value
     }
 
     /// Goes past a token.
@@ -116,6 +124,12 @@ impl Place {
             _ => {}
         }
         self.renamed = renamed && was_source;
+        let is_keyword = BEFORE_VALUES
+            .iter()
+            .any(|keyword| word.eq_ignore_ascii_case(keyword));
+        let ends_value =
+            text.ends_with([')', '*', '\'']) || text.starts_with(|c: char| c.is_ascii_digit());
+        self.is_behind_value = ends_value || token.name.is_some() && !is_keyword;
         self.last = text.to_owned();
     }
 
@@ -230,6 +244,11 @@ mod tests {
             (
                 r#"CREATE CONTINUOUS QUERY "c\n1" ON "d\"b" BEGIN SELECT a / b INTO "d\"b".autogen.x FROM "d\"b".autogen.m END"#,
                 r#"CREATE CONTINUOUS QUERY "c\n1" ON "d\"b" BEGIN SELECT a / b INTO "d\"b".autogen.x FROM "d\"b".autogen.m END"#,
+            ),
+            // A slash begins an expression wherever no value stands before it.
+            (
+                r#"CREATE CONTINUOUS QUERY c ON db BEGIN SELECT mean(/it's/), /a"b/, v / 2 / w, 1 / "v" INTO db.autogen.z FROM (SELECT last(/FROM db.autogen.m/) FROM db.autogen.m WHERE a = 'x' AND b / 2 > 1) GROUP BY /INTO db.x.y/, time(1h) END"#,
+                r#"CREATE CONTINUOUS QUERY c ON "a \"copy\"" BEGIN SELECT mean(/it's/), /a"b/, v / 2 / w, 1 / "v" INTO "a \"copy\"".autogen.z FROM (SELECT last(/FROM db.autogen.m/) FROM "a \"copy\"".autogen.m WHERE a = 'x' AND b / 2 > 1) GROUP BY /INTO db.x.y/, time(1h) END"#,
             ),
         ] {
             assert_eq!(renamed_query(query, &NAMES), renamed);

@@ -136,20 +136,17 @@ impl Statements {
 
     /// All of them as a script for a server's `/query`, those that have to be edited as comments.
     pub fn script(&self) -> String {
-        let mut script = String::new();
-        let users: Vec<String> = self.users.iter().map(|user| format!("-- {user}")).collect();
-        if !users.is_empty() {
+        let mut script = String::from(
+            "-- A server stops at the first statement that fails, and says so in its answer.\n",
+        );
+        for statement in self.continuous_queries.iter().chain(&self.subscriptions) {
+            script += &format!("{statement};\n");
+        }
+        if !self.users.is_empty() {
             script += "-- A backup has passwords as hashes alone. Put in new ones, and take the \"-- \" away.\n";
         }
-        let all = [
-            &users,
-            &self.grants,
-            &self.continuous_queries,
-            &self.subscriptions,
-        ];
-        for statement in all.into_iter().flatten() {
-            script += statement;
-            script += ";\n";
+        for statement in self.users.iter().chain(&self.grants) {
+            script += &format!("-- {statement};\n");
         }
         script
     }
@@ -274,12 +271,13 @@ mod tests {
         };
         assert_eq!(
             Statements::of(&metastore(), &restored).script(),
-            r#"-- A backup has passwords as hashes alone. Put in new ones, and take the "-- " away.
--- CREATE USER "root" WITH PASSWORD '…' WITH ALL PRIVILEGES;
--- CREATE USER "ada" WITH PASSWORD '…';
-GRANT READ ON "a copy" TO "ada";
+            r#"-- A server stops at the first statement that fails, and says so in its answer.
 CREATE CONTINUOUS QUERY c ON "a copy" BEGIN SELECT mean(v) INTO "a copy"."long".h FROM "a copy"."one year".m END;
 CREATE SUBSCRIPTION "s\"0" ON "a copy"."long" DESTINATIONS ANY 'udp://a:1', 'http://u:p\'@b';
+-- A backup has passwords as hashes alone. Put in new ones, and take the "-- " away.
+-- CREATE USER "root" WITH PASSWORD '…' WITH ALL PRIVILEGES;
+-- CREATE USER "ada" WITH PASSWORD '…';
+-- GRANT READ ON "a copy" TO "ada";
 "#
         );
     }

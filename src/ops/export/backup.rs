@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::shard::{PreparedFile, PreparedShard};
 use crate::context::Context;
 use crate::influxd_dir::Ownership;
-use crate::io::scratch::{scratch_dir, scratch_error};
+use crate::io::scratch::{private_dir_in, scratch_dir, scratch_error};
 use crate::ops::restore::{PlannedShard, RestoreChecks, ShardChecker};
 use crate::ops::unpack_dir::UnpackDir;
 use crate::progress::Event;
@@ -31,8 +31,7 @@ pub(super) fn prepare(
         bytes: Some(planned.bytes()),
     });
     let scratch = scratch_dir();
-    let directory =
-        tempfile::tempdir_in(&scratch).map_err(|error| scratch_error(&scratch, error))?;
+    let directory = private_dir_in(&scratch).map_err(|error| scratch_error(&scratch, error))?;
     let unpack = UnpackDir {
         path: directory.path(),
         ownership: &Ownership::below(directory.path())?,

@@ -3,12 +3,12 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::NamedTempFile;
 
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::io::durable;
 
 /// Bytes written at a time.
@@ -32,13 +32,9 @@ impl ExportFile {
     ///
     /// [`ErrorKind::Refused`] where there is one, and those of the system.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        ensure!(
-            std::fs::symlink_metadata(path).is_err(),
-            ErrorKind::Refused
-                .error(format!("{} is there already", path.display()))
-                .hint("name another file, or remove it")
-        );
-        let file = BufWriter::with_capacity(CHUNK, durable::unfinished_in(directory(path))?);
+        ensure!(std::fs::symlink_metadata(path).is_err(), is_there(path));
+        let file =
+            BufWriter::with_capacity(CHUNK, durable::unfinished_in(durable::directory_of(path))?);
         let out = match path.extension().is_some_and(|extension| extension == "gz") {
             true => Out::Gzip(Box::new(GzEncoder::new(file, Compression::fast()))),
             false => Out::Plain(file),
@@ -53,7 +49,7 @@ impl ExportFile {
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// [`ErrorKind::Refused`] where a file of that name has come, and those of the system.
     pub(super) fn finish(self) -> Result<()> {
         let Self { path, out } = self;
         let writing = || format!("writing {}", path.display());
@@ -66,15 +62,20 @@ impl ExportFile {
             .map_err(io::IntoInnerError::into_error);
         let file = file.with_context(writing)?;
         durable::sync(file.as_file(), file.path())?;
-        durable::rename(&file.into_temp_path(), &path)?;
-        durable::sync_dir(directory(&path))
+        let temporary = file.into_temp_path();
+        // It may have come meanwhile.
+        match durable::rename_to_free_name(&temporary, &path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => bail!(is_there(&path)),
+            renamed => renamed.with_context(writing)?,
+        }
+        durable::sync_dir(durable::directory_of(&path))
     }
 }
 
-/// The directory that a file is in.
-fn directory(path: &Path) -> &Path {
-    let parent = path.parent().filter(|parent| *parent != Path::new(""));
-    parent.unwrap_or(Path::new("."))
+fn is_there(path: &Path) -> Error {
+    ErrorKind::Refused
+        .error(format!("{} is there already", path.display()))
+        .hint("name another file, or remove it")
 }
 
 impl Write for ExportFile {

@@ -138,11 +138,11 @@ impl PreparedShard {
                 (BoundedDeletes::default(), fault)
             }
         };
-        if !self.are_tombstones_told {
-            told.add(format!(
-                "{fault}; points that were deleted may be among those exported"
-            ));
-        }
+        let effect = "points that were deleted may be among those exported";
+        told.add(match self.are_tombstones_told {
+            true => format!("{name}: {effect}"),
+            false => format!("{fault}; {effect}"),
+        });
         Ok(deletes)
     }
 }

@@ -26,8 +26,15 @@ use crate::wire::MAX_META_BYTES;
 /// target's, byte for byte.
 pub(crate) fn ensure_not_running(options: &RestoreOptions) -> Result<()> {
     let wal = options.wal_dir();
+    // influxd keeps no file of its meta directory open, but some of those beside it.
+    let beside_metadir = |name| Some(options.metadir.as_ref()?.parent()?.join(name));
+    let beside = match options.datadir {
+        Some(_) => [None, None],
+        None => [beside_metadir("data"), beside_metadir("wal")],
+    };
     let directories: Vec<&Path> = [&options.metadir, &options.datadir, &wal]
         .into_iter()
+        .chain(&beside)
         .filter_map(|directory| directory.as_deref())
         .collect();
     if let Some((process, file)) = influxd_dir::open_file_below(&directories) {
