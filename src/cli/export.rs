@@ -46,7 +46,7 @@ pub(crate) struct ExportArgs {
     #[arg(value_name = "SET")]
     set: Option<String>,
 
-    /// Export the stopped influxd with this meta directory, and no backup
+    /// The meta directory of a stopped influxd, in place of PATH
     ///
     /// What stands in its WAL only is exported too.
     #[arg(
@@ -80,15 +80,15 @@ pub(crate) struct ExportArgs {
     /// It gets its name when it is whole. One that is there already is not replaced.
     #[arg(short, long, value_name = "FILE", help_heading = "How")]
     out: Option<PathBuf>,
-    /// Leave out the statements that make databases and retention policies
+    /// Leave out the statements before the points
     ///
-    /// What is left is what /write takes. Of which database and policy the points are is not said
+    /// They make databases and retention policies. What is left is what /write takes. Of which database and policy the points are is not said
     /// then: -database and -retention select those of one.
     #[arg(long, help_heading = "How")]
     lponly: bool,
-    /// What to do about line feeds in strings, which influx -import breaks
+    /// How to treat line feeds in strings
     ///
-    /// keep: they stay, as /write takes them; escape: a backslash and an n take the place of each;
+    /// influx -import breaks such strings. keep: they stay, as /write takes them; escape: a backslash and an n take the place of each;
     /// fail: the export ends.
     #[arg(
         long,
@@ -123,7 +123,9 @@ pub(crate) struct ExportArgs {
         help_heading = "What to export",
     )]
     shard: Option<u64>,
-    /// Only this measurement, or those that match /expression/; may be given several times
+    /// Only series of this measurement; see -where too
+    ///
+    /// Its name, or /REGEX/ as in InfluxQL. Given several times, series of any of them.
     #[arg(
         long,
         value_name = "NAME",
@@ -131,7 +133,10 @@ pub(crate) struct ExportArgs {
         help_heading = "What to export"
     )]
     measurement: Vec<MeasurementPattern>,
-    /// Only series with this tag, as host=web1 or host=~/^web/; may be given several times
+    /// Only series with this tag, as 'host=web1'
+    ///
+    /// 'TAG=VALUE', 'TAG!=VALUE', 'TAG=~/REGEX/' or 'TAG!~/REGEX/'. A tag that a series lacks is
+    /// empty. Given several times, all have to hold.
     #[arg(
         long = "where",
         value_name = "CONDITION",
@@ -158,7 +163,7 @@ pub(crate) struct ExportArgs {
 
 const EXAMPLES: &str = "\
   snap export -o telegraf.lp.gz -database telegraf /var/backups/influxdb
-  snap export -lponly -database db -retention autogen -measurement cpu -start 24h PATH | less
+  snap export -lponly -db db -rp autogen -measurement cpu -start 24h PATH | less
   snap export -database db PATH 20261120T080000Z > db.lp
   snap export -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data";
 

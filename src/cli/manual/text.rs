@@ -180,7 +180,8 @@ mod tests {
                 "restore" => 45,
                 "backup" | "stats" => 44,
                 "forget" => 34,
-                "copy" | "export" => 35,
+                "copy" => 35,
+                "export" => 40,
                 // A line for each command.
                 "snap" => 30,
                 _ => 28,

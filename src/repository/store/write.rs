@@ -162,6 +162,7 @@ pub(crate) trait WritableStore: Store {
 /// # Errors
 ///
 /// When the record cannot be read or taken away, or the removal not be written.
+#[cfg(any(test, feature = "object-store"))]
 pub(super) fn retire_in_steps(
     store: &dyn WritableStore,
     record: &str,
