@@ -59,7 +59,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--start', '--start', [CompletionResultType]::ParameterName, 'Only points from T on, as 2026-11-20 or 24h (ago)')
             [CompletionResult]::new('--end', '--end', [CompletionResultType]::ParameterName, 'Only points up to T')
             [CompletionResult]::new('--stop', '--stop', [CompletionResultType]::ParameterName, 'Only points up to T')
-            [CompletionResult]::new('--measurement', '--measurement', [CompletionResultType]::ParameterName, 'Only series of this measurement')
+            [CompletionResult]::new('--measurement', '--measurement', [CompletionResultType]::ParameterName, 'Only series of this measurement; see -where too')
             [CompletionResult]::new('--where', '--where', [CompletionResultType]::ParameterName, 'Only series with this tag, as ''host=web1''')
             [CompletionResult]::new('--coarse', '--coarse', [CompletionResultType]::ParameterName, 'With -start and -end, keep blocks whole')
             [CompletionResult]::new('--incremental', '--incremental', [CompletionResultType]::ParameterName, 'Download only shards that have changed')
@@ -340,15 +340,15 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             break
         }
         'snap;export' {
-            [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'The meta directory of a stopped influxd, in place of PATH')
-            [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'Its data directory')
+            [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its meta directory')
+            [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its data directory')
             [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'Its WAL directory [default: wal beside -datadir]')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write to this file, compressed if its name ends with .gz [default: standard output]')
             [CompletionResult]::new('--out', '--out', [CompletionResultType]::ParameterName, 'Write to this file, compressed if its name ends with .gz [default: standard output]')
             [CompletionResult]::new('--lponly', '--lponly', [CompletionResultType]::ParameterName, 'Leave out the statements before the points')
             [CompletionResult]::new('--newline', '--newline', [CompletionResultType]::ParameterName, 'How to treat line feeds in strings')
-            [CompletionResult]::new('--database', '--database', [CompletionResultType]::ParameterName, 'Only this database [default: all but _internal]')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Only this database [default: all but _internal]')
+            [CompletionResult]::new('--database', '--database', [CompletionResultType]::ParameterName, 'Only this database')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Only this database')
             [CompletionResult]::new('--retention', '--retention', [CompletionResultType]::ParameterName, 'Only this retention policy of -database')
             [CompletionResult]::new('--rp', '--rp', [CompletionResultType]::ParameterName, 'Only this retention policy of -database')
             [CompletionResult]::new('--shard', '--shard', [CompletionResultType]::ParameterName, 'Only this shard')

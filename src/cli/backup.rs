@@ -1,15 +1,15 @@
 //! `snap backup` as it is typed.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use jiff::Timestamp;
 
 use super::ending::Ending;
 use super::flags::server::ServerArgs;
 use super::flags::values::{self, Since};
-use super::flags::{GraceArgs, LockArgs, OutputArgs};
+use super::flags::{
+    DirectoriesArgs, GraceArgs, LockArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs,
+};
 use super::post_run::{After, AfterArgs};
 use super::render::messages::run::RunSummary;
 use super::render::output::Output;
@@ -19,7 +19,6 @@ use crate::client::{Address, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::ops::{BackupOptions, Directories, IncrementalMode, backup, serve_embedded};
 use crate::repository::{Comparison, Layout, Location, Selection};
-use crate::tsm::series_filter::{MeasurementPattern, SeriesFilter, TagCondition};
 
 /// Back up a running influxd, or the directories of a stopped one
 ///
@@ -55,35 +54,8 @@ pub(crate) struct BackupArgs {
     )]
     host: Address,
 
-    /// Of a stopped influxd, its meta directory
-    ///
-    /// With -metadir and -datadir, a stopped influxd is backed up, and -host is not asked.
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "datadir",
-        help_heading = "Server"
-    )]
-    metadir: Option<PathBuf>,
-    /// Of a stopped influxd, its data directory
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "metadir",
-        help_heading = "Server"
-    )]
-    datadir: Option<PathBuf>,
-    /// Its WAL directory [default: wal beside -datadir]
-    ///
-    /// What only the WAL holds is backed up as TSM files.
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "datadir",
-        help_heading = "Server",
-        hide_short_help = true
-    )]
-    waldir: Option<PathBuf>,
+    #[command(flatten)]
+    directories: DirectoriesArgs,
     /// Leave out what only the WAL holds
     #[arg(
         long,
@@ -93,31 +65,8 @@ pub(crate) struct BackupArgs {
     )]
     ignore_wal: bool,
 
-    /// Only this database
-    #[arg(
-        long,
-        visible_alias = "db",
-        value_name = "NAME",
-        help_heading = "What to back up"
-    )]
-    database: Option<String>,
-    /// Only this retention policy of -database
-    #[arg(
-        long,
-        visible_alias = "rp",
-        value_name = "NAME",
-        requires = "database",
-        help_heading = "What to back up"
-    )]
-    retention: Option<String>,
-    /// Only this shard
-    #[arg(
-        long,
-        value_name = "ID",
-        value_parser = values::whole_number(0, u64::MAX),
-        help_heading = "What to back up",
-    )]
-    shard: Option<u64>,
+    #[command(flatten, next_help_heading = "What to back up")]
+    shards: ShardsArgs,
     /// Back up _internal too
     ///
     /// It matters only without -database.
@@ -132,41 +81,10 @@ pub(crate) struct BackupArgs {
     /// the newest complete set was begun.
     #[arg(long, value_name = "T|last", value_parser = values::since, help_heading = "What to back up")]
     since: Option<Since>,
-    /// Only points from T on, as 2026-11-20 or 24h (ago)
-    #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to back up")]
-    start: Option<Timestamp>,
-    /// Only points up to T
-    #[arg(
-        long,
-        visible_alias = "stop",
-        value_name = "T",
-        value_parser = values::time,
-        help_heading = "What to back up",
-    )]
-    end: Option<Timestamp>,
-    /// Only series of this measurement
-    ///
-    /// Its name, or /REGEX/ as in InfluxQL. Given several times, series of any of them.
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_parser = values::measurement,
-        help_heading = "What to back up",
-        hide_short_help = true,
-    )]
-    measurement: Vec<MeasurementPattern>,
-    /// Only series with this tag, as 'host=web1'
-    ///
-    /// 'TAG=VALUE', 'TAG!=VALUE', 'TAG=~/REGEX/' or 'TAG!~/REGEX/'. A tag that a series lacks is
-    /// empty. Given several times, all have to hold.
-    #[arg(
-        long = "where",
-        value_name = "CONDITION",
-        value_parser = values::condition,
-        help_heading = "What to back up",
-        hide_short_help = true,
-    )]
-    conditions: Vec<TagCondition>,
+    #[command(flatten, next_help_heading = "What to back up")]
+    times: TimesArgs,
+    #[command(flatten, next_help_heading = "What to back up")]
+    series: SeriesArgs<true>,
 
     /// With -start and -end, keep blocks whole
     ///
@@ -302,9 +220,9 @@ impl BackupArgs {
             || self.host.clone().into(),
             |service| Endpoint::from(service.connector()),
         );
-        let source = self.datadir.as_ref().map_or_else(
+        let source = self.directories.named().map_or_else(
             || self.host.to_string(),
-            |datadir| datadir.display().to_string(),
+            |directories| directories.datadir.display().to_string(),
         );
         let client = self.server.client(endpoint, cancel);
         output.opening(&format!("backing up {source} into {repository}"));
@@ -320,30 +238,31 @@ impl BackupArgs {
             command: "backup",
             args: &self.after,
             repository: values::repository(self.path.as_ref()),
-            host: self.datadir.is_none().then(|| self.host.to_string()),
+            host: self
+                .directories
+                .named()
+                .is_none()
+                .then(|| self.host.to_string()),
             dry_run: self.dry_run,
         }
     }
 
     fn selection(&self) -> Selection {
         Selection {
-            database: self.database.clone(),
-            retention_policy: self.retention.clone(),
-            shard: self.shard,
+            database: self.shards.database.clone(),
+            retention_policy: self.shards.retention.clone(),
+            shard: self.shards.shard,
             include_internal: self.include_internal,
             meta_only: self.meta_only,
             since: match self.since {
                 Some(Since::At(since)) => Some(since),
                 Some(Since::Last) | None => None,
             },
-            start: self.start,
-            end: self.end,
+            start: self.times.start,
+            end: self.times.end,
             coarse: self.coarse,
             ignore_wal: self.ignore_wal,
-            series: SeriesFilter {
-                measurements: self.measurement.clone(),
-                conditions: self.conditions.clone(),
-            },
+            series: self.series.filter(),
         }
     }
 
@@ -362,7 +281,11 @@ impl BackupArgs {
             jobs: self.server.jobs.into(),
             retries: self.server.retries,
             // What this process serves holds all there is.
-            flush_timeout: self.datadir.is_none().then_some(self.flush_timeout),
+            flush_timeout: self
+                .directories
+                .named()
+                .is_none()
+                .then_some(self.flush_timeout),
             skip_errors: self.skip_errors,
             retry_lock: self.lock.retry_lock,
             resume: self.resume,
@@ -390,30 +313,27 @@ impl BackupArgs {
 
     fn directories(&self) -> Option<Directories> {
         Some(Directories {
-            metadir: self.metadir.clone()?,
-            datadir: self.datadir.clone()?,
-            waldir: self.waldir.clone(),
             ignore_wal: self.ignore_wal,
+            ..self.directories.named()?
         })
     }
 
     fn ensure_consistent(&self) -> Result<(), Error> {
         let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
-        if self.since.is_some() && (self.start.is_some() || self.end.is_some()) {
+        if self.since.is_some() && self.times.are_given() {
             return usage(
                 "-since cannot go with -start or -end",
                 "-since takes files by when they changed, -start and -end take points by their time: \
                  write one or the other",
             );
         }
-        let chooses_series = !self.measurement.is_empty() || !self.conditions.is_empty();
-        if self.since.is_some() && chooses_series {
+        if self.since.is_some() && self.series.are_given() {
             return usage(
                 "-since cannot go with -measurement or -where",
                 "a set of some series stands alone: leave out -since",
             );
         }
-        if let (Some(start), Some(end)) = (self.start, self.end)
+        if let (Some(start), Some(end)) = (self.times.start, self.times.end)
             && end < start
         {
             return usage(
@@ -422,11 +342,10 @@ impl BackupArgs {
             );
         }
         if self.meta_only
-            && (self.shard.is_some()
+            && (self.shards.shard.is_some()
                 || self.since.is_some()
-                || self.start.is_some()
-                || self.end.is_some()
-                || chooses_series)
+                || self.times.are_given()
+                || self.series.are_given())
         {
             return usage(
                 "-meta-only takes no shard, so -shard, -since, -start, -end, -measurement and \

@@ -5,29 +5,27 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 
 use super::ending::Ending;
-use super::flags::OutputArgs;
 use super::flags::values;
+use super::flags::{DirectoriesArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs};
 use super::render::messages::export::ExportSummary;
 use super::render::output::Output;
 use super::render::terminal::is_gone;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{
-    Directories, ExportOptions, ExportSource, ExportTarget, NewlineRule, RestoreSelection, export,
-    grouped,
+    ExportOptions, ExportSource, ExportTarget, NewlineRule, RestoreSelection, export, grouped,
 };
 use crate::repository::Location;
 use crate::text::plural;
-use crate::tsm::series_filter::{MeasurementPattern, SeriesFilter, TagCondition};
 
 /// Write the points of a backup as line protocol, without a server
 ///
 /// The points are those that a restore of the set would bring back: increments are merged with what
 /// they build on, of two values at one time the later counts, and what was deleted is left out.
-/// They come in the order of their series, one line a point with all its fields.
+/// They come in the order of their series, one line a point with all its fields. The database
+/// _internal is exported only if -database names it.
 ///
 /// Before the points stand statements that make the databases and retention policies, as
 /// influx -import wants them. For /write, leave them out with -lponly.
@@ -40,40 +38,14 @@ use crate::tsm::series_filter::{MeasurementPattern, SeriesFilter, TagCondition};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ExportArgs {
     /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH", value_parser = values::location())]
+    #[arg(value_name = "PATH", value_parser = values::location(), conflicts_with = "datadir")]
     pub(crate) path: Option<Location>,
     /// The set: an id, the beginning of one, or latest [default: the newest]
     #[arg(value_name = "SET")]
     set: Option<String>,
 
-    /// The meta directory of a stopped influxd, in place of PATH
-    ///
-    /// What stands in its WAL only is exported too.
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "datadir",
-        conflicts_with = "path",
-        help_heading = "Server"
-    )]
-    metadir: Option<PathBuf>,
-    /// Its data directory
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "metadir",
-        help_heading = "Server"
-    )]
-    datadir: Option<PathBuf>,
-    /// Its WAL directory [default: wal beside -datadir]
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "datadir",
-        help_heading = "Server",
-        hide_short_help = true
-    )]
-    waldir: Option<PathBuf>,
+    #[command(flatten)]
+    directories: DirectoriesArgs,
 
     /// Write to this file, compressed if its name ends with .gz [default: standard output]
     ///
@@ -99,63 +71,12 @@ pub(crate) struct ExportArgs {
     )]
     newline: NewlineArg,
 
-    /// Only this database [default: all but _internal]
-    #[arg(
-        long,
-        visible_alias = "db",
-        value_name = "NAME",
-        help_heading = "What to export"
-    )]
-    database: Option<String>,
-    /// Only this retention policy of -database
-    #[arg(
-        long,
-        visible_alias = "rp",
-        value_name = "NAME",
-        help_heading = "What to export"
-    )]
-    retention: Option<String>,
-    /// Only this shard
-    #[arg(
-        long,
-        value_name = "ID",
-        value_parser = values::whole_number(0, u64::MAX),
-        help_heading = "What to export",
-    )]
-    shard: Option<u64>,
-    /// Only series of this measurement; see -where too
-    ///
-    /// Its name, or /REGEX/ as in InfluxQL. Given several times, series of any of them.
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_parser = values::measurement,
-        help_heading = "What to export"
-    )]
-    measurement: Vec<MeasurementPattern>,
-    /// Only series with this tag, as 'host=web1'
-    ///
-    /// 'TAG=VALUE', 'TAG!=VALUE', 'TAG=~/REGEX/' or 'TAG!~/REGEX/'. A tag that a series lacks is
-    /// empty. Given several times, all have to hold.
-    #[arg(
-        long = "where",
-        value_name = "CONDITION",
-        value_parser = values::condition,
-        help_heading = "What to export"
-    )]
-    conditions: Vec<TagCondition>,
-    /// Only points from T on, as 2026-11-20 or 24h (ago)
-    #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to export")]
-    start: Option<Timestamp>,
-    /// Only points up to T
-    #[arg(
-        long,
-        visible_alias = "stop",
-        value_name = "T",
-        value_parser = values::time,
-        help_heading = "What to export",
-    )]
-    end: Option<Timestamp>,
+    #[command(flatten, next_help_heading = "What to export")]
+    shards: ShardsArgs,
+    #[command(flatten, next_help_heading = "What to export")]
+    series: SeriesArgs<false>,
+    #[command(flatten, next_help_heading = "What to export")]
+    times: TimesArgs,
 
     #[command(flatten)]
     pub(crate) output: OutputArgs,
@@ -225,13 +146,8 @@ impl ExportArgs {
     }
 
     fn source(&self) -> ExportSource {
-        match self.metadir.clone().zip(self.datadir.clone()) {
-            Some((metadir, datadir)) => ExportSource::Directories(Directories {
-                metadir,
-                datadir,
-                waldir: self.waldir.clone(),
-                ignore_wal: false,
-            }),
+        match self.directories.named() {
+            Some(directories) => ExportSource::Directories(directories),
             None => ExportSource::Set {
                 repository: values::repository(self.path.as_ref()),
                 set: self.set.clone(),
@@ -243,15 +159,12 @@ impl ExportArgs {
         ExportOptions {
             source: self.source(),
             what: RestoreSelection {
-                database: self.database.clone(),
-                retention_policy: self.retention.clone(),
-                shard: self.shard,
-                start: self.start,
-                end: self.end,
-                series: SeriesFilter {
-                    measurements: self.measurement.clone(),
-                    conditions: self.conditions.clone(),
-                },
+                database: self.shards.database.clone(),
+                retention_policy: self.shards.retention.clone(),
+                shard: self.shards.shard,
+                start: self.times.start,
+                end: self.times.end,
+                series: self.series.filter(),
                 ..RestoreSelection::default()
             },
             points_only: self.lponly,

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 
 use super::ending::Ending;
-use super::flags::OutputArgs;
 use super::flags::server::ServerArgs;
 use super::flags::values;
+use super::flags::{OutputArgs, SeriesArgs, ShardsArgs, TimesArgs};
 use super::post_run::{After, AfterArgs};
 use super::render::messages::run::RunSummary;
 use super::render::output::Output;
@@ -21,7 +20,6 @@ use crate::ops::{
     IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
 };
 use crate::repository::Location;
-use crate::tsm::series_filter::{MeasurementPattern, SeriesFilter, TagCondition};
 
 /// Restore into a stopped influxd, or with -online into a running one
 ///
@@ -94,30 +92,8 @@ pub(crate) struct RestoreArgs {
     )]
     host: Address,
 
-    /// Only this database
-    #[arg(
-        long,
-        visible_alias = "db",
-        value_name = "NAME",
-        help_heading = "What to restore"
-    )]
-    database: Option<String>,
-    /// Only this retention policy of -database
-    #[arg(
-        long,
-        visible_alias = "rp",
-        value_name = "NAME",
-        help_heading = "What to restore"
-    )]
-    retention: Option<String>,
-    /// Only this shard
-    #[arg(
-        long,
-        value_name = "ID",
-        value_parser = values::whole_number(0, u64::MAX),
-        help_heading = "What to restore",
-    )]
-    shard: Option<u64>,
+    #[command(flatten, next_help_heading = "What to restore")]
+    shards: ShardsArgs,
     /// Give the database this name
     #[arg(long, value_name = "NAME", help_heading = "What to restore")]
     newdb: Option<String>,
@@ -125,40 +101,10 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "NAME", help_heading = "What to restore")]
     newrp: Option<String>,
 
-    /// Only points from T on, as 2026-11-20 or 24h (ago)
-    #[arg(long, value_name = "T", value_parser = values::time, help_heading = "What to restore")]
-    start: Option<Timestamp>,
-    /// Only points up to T
-    #[arg(
-        long,
-        visible_alias = "stop",
-        value_name = "T",
-        value_parser = values::time,
-        help_heading = "What to restore",
-    )]
-    end: Option<Timestamp>,
-    /// Only series of this measurement; see -where too
-    ///
-    /// Its name, or /REGEX/ as in InfluxQL. Given several times, series of any of them.
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_parser = values::measurement,
-        help_heading = "What to restore",
-    )]
-    measurement: Vec<MeasurementPattern>,
-    /// Only series with this tag, as 'host=web1'
-    ///
-    /// 'TAG=VALUE', 'TAG!=VALUE', 'TAG=~/REGEX/' or 'TAG!~/REGEX/'. A tag that a series lacks is
-    /// empty. Given several times, all have to hold.
-    #[arg(
-        long = "where",
-        value_name = "CONDITION",
-        value_parser = values::condition,
-        help_heading = "What to restore",
-        hide_short_help = true,
-    )]
-    conditions: Vec<TagCondition>,
+    #[command(flatten, next_help_heading = "What to restore")]
+    times: TimesArgs,
+    #[command(flatten, next_help_heading = "What to restore")]
+    series: SeriesArgs<false>,
 
     /// Replace the metastore and shards of the target
     #[arg(long, help_heading = "How")]
@@ -272,17 +218,14 @@ impl RestoreArgs {
 
     fn what(&self) -> RestoreSelection {
         RestoreSelection {
-            database: self.database.clone(),
-            retention_policy: self.retention.clone(),
-            shard: self.shard,
+            database: self.shards.database.clone(),
+            retention_policy: self.shards.retention.clone(),
+            shard: self.shards.shard,
             new_database: self.newdb.clone(),
             new_retention_policy: self.newrp.clone(),
-            start: self.start,
-            end: self.end,
-            series: SeriesFilter {
-                measurements: self.measurement.clone(),
-                conditions: self.conditions.clone(),
-            },
+            start: self.times.start,
+            end: self.times.end,
+            series: self.series.filter(),
         }
     }
 

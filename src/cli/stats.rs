@@ -1,16 +1,15 @@
 //! `snap stats` as it is typed.
 
 use std::cmp::Reverse;
-use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::ending::Ending;
-use super::flags::OutputArgs;
 use super::flags::server::ServerArgs;
 use super::flags::values;
+use super::flags::{DirectoriesArgs, OutputArgs, ShardsArgs};
 use super::render::json;
 use super::render::messages::stats::{StatsSummary, damage_line};
 use super::render::output::Output;
@@ -20,8 +19,8 @@ use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::error::ErrorKind;
 use crate::ops::{
-    Directories, FieldStats, MeasurementStats, PolicyStats, StatsAmount, StatsOptions, StatsReport,
-    StatsSource, stats,
+    FieldStats, MeasurementStats, PolicyStats, StatsAmount, StatsOptions, StatsReport, StatsSource,
+    stats,
 };
 use crate::repository::{Location, Selection};
 use crate::text::{few_names, plural, size};
@@ -64,57 +63,11 @@ pub(crate) struct StatsArgs {
         conflicts_with = "datadir",
     )]
     host: Option<Address>,
-    /// Of a stopped influxd, its meta directory
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "datadir",
-        help_heading = "Server"
-    )]
-    metadir: Option<PathBuf>,
-    /// Of a stopped influxd, its data directory
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "metadir",
-        help_heading = "Server"
-    )]
-    datadir: Option<PathBuf>,
-    /// Its WAL directory [default: wal beside -datadir]
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "datadir",
-        help_heading = "Server",
-        hide_short_help = true
-    )]
-    waldir: Option<PathBuf>,
+    #[command(flatten)]
+    directories: DirectoriesArgs,
 
-    /// Only this database
-    #[arg(
-        long,
-        visible_alias = "db",
-        value_name = "NAME",
-        help_heading = "What to count"
-    )]
-    database: Option<String>,
-    /// Only this retention policy of -database
-    #[arg(
-        long,
-        visible_alias = "rp",
-        value_name = "NAME",
-        requires = "database",
-        help_heading = "What to count"
-    )]
-    retention: Option<String>,
-    /// Only this shard
-    #[arg(
-        long,
-        value_name = "ID",
-        value_parser = values::whole_number(0, u64::MAX),
-        help_heading = "What to count",
-    )]
-    shard: Option<u64>,
+    #[command(flatten, next_help_heading = "What to count")]
+    shards: ShardsArgs,
     /// Only this measurement
     ///
     /// Its name, or /REGEX/ as in InfluxQL. Given several times, any of them.
@@ -181,7 +134,7 @@ impl StatsArgs {
             .host
             .as_ref()
             .map(|host| self.server.client(host.clone(), cancel));
-        let directories = self.directories();
+        let directories = self.directories.named();
         let (source, place) = match (&client, &directories) {
             (Some(client), _) => (StatsSource::Server(client), client.address().to_string()),
             (None, Some(directories)) => (
@@ -223,9 +176,9 @@ impl StatsArgs {
     fn options(&self) -> StatsOptions {
         StatsOptions {
             selection: Selection {
-                database: self.database.clone(),
-                retention_policy: self.retention.clone(),
-                shard: self.shard,
+                database: self.shards.database.clone(),
+                retention_policy: self.shards.retention.clone(),
+                shard: self.shards.shard,
                 include_internal: self.include_internal,
                 ..Selection::default()
             },
@@ -237,15 +190,6 @@ impl StatsArgs {
             jobs: self.server.jobs.into(),
             retries: self.server.retries,
         }
-    }
-
-    fn directories(&self) -> Option<Directories> {
-        Some(Directories {
-            metadir: self.metadir.clone()?,
-            datadir: self.datadir.clone()?,
-            waldir: self.waldir.clone(),
-            ignore_wal: false,
-        })
     }
 
     /// They come by database, policy and name: of equal ones that order stays.

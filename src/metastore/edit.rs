@@ -24,6 +24,13 @@ pub struct Rename<'a> {
     pub policy: Option<(&'a str, &'a str)>,
 }
 
+impl Rename<'_> {
+    /// A continuous query of the database under the new names.
+    pub(super) fn query(&self, query: &str) -> String {
+        renamed_query(query, (self.database, self.new_database), self.policy)
+    }
+}
+
 /// Renames in a metastore. Default policy, grants and the continuous queries of the database follow
 /// the new names.
 ///
@@ -78,7 +85,7 @@ fn rename_database(database: &[u8], names: &Rename<'_>) -> Result<Vec<u8>> {
                 put_bytes(out, 3, &replace_text(policy, 1, new)?);
             }
             (4, Some(query), _) => {
-                let new = renamed_query(text(query, 2)?, names);
+                let new = names.query(text(query, 2)?);
                 put_bytes(out, 4, &replace_text(query, 2, &new)?);
             }
             _ => out.extend_from_slice(field.raw),

@@ -1,7 +1,5 @@
 //! InfluxQL as far as names go: quoting them, and renaming them in a continuous query.
 
-use super::edit::Rename;
-
 /// A name as a quoted identifier.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", escaped(name, '"'))
@@ -25,25 +23,29 @@ fn escaped(text: &str, quote: char) -> String {
     out
 }
 
-/// A continuous query under new names. A server writes names out when it takes a query in: `ON`
-/// the database, and each source and target as database, policy and measurement. Only these change.
-pub(super) fn renamed_query(query: &str, names: &Rename<'_>) -> String {
+/// A continuous query with new names in place of old ones, of its database and of a policy of that.
+/// A server writes names out when it takes a query in: `ON` the database, and each source and
+/// target as database, policy and measurement. Only these change.
+pub(super) fn renamed_query(
+    query: &str,
+    database: (&str, &str),
+    policy: Option<(&str, &str)>,
+) -> String {
     let mut out = String::with_capacity(query.len());
     let mut place = Place::default();
     let mut rest = query;
     while !rest.is_empty() {
         let token = Token::first(rest, place.regex_may_begin());
         let (text, after) = rest.split_at(token.length);
-        let new = token.name.as_deref().and_then(|name| match place.next {
-            Next::Database => (name == names.database).then_some(names.new_database),
-            Next::Source if after.starts_with('.') => {
-                (name == names.database).then_some(names.new_database)
-            }
-            Next::Policy => names
-                .policy
-                .and_then(|(old, new)| (name == old).then_some(new)),
+        let names = match place.next {
+            Next::Database => Some(database),
+            Next::Source if after.starts_with('.') => Some(database),
+            Next::Policy => policy,
             _ => None,
-        });
+        };
+        let new = names
+            .filter(|(old, _)| token.name.as_deref() == Some(*old))
+            .map(|(_, new)| new);
         match new {
             Some(new) => out.push_str(&identifier(new)),
             None => out.push_str(text),
@@ -223,16 +225,16 @@ mod tests {
 
     use super::*;
 
-    const NAMES: Rename<'static> = Rename {
-        database: "db",
-        new_database: "a \"copy\"",
-        policy: Some(("one year", "long")),
-    };
+    /// The query under new names of its database and policy.
+    fn renamed(query: &str) -> String {
+        let database = ("db", "a \"copy\"");
+        renamed_query(query, database, Some(("one year", "long")))
+    }
 
     #[test]
     fn names_in_a_query_change_where_they_name_the_database_or_its_policy() {
         // Written out by 1.6.7.
-        for (query, renamed) in [
+        for (query, expected) in [
             (
                 r#"CREATE CONTINUOUS QUERY c3 ON db BEGIN SELECT mean(*) INTO db."a.b".:MEASUREMENT FROM db."one year"./.*/ GROUP BY time(1h) END"#,
                 r#"CREATE CONTINUOUS QUERY c3 ON "a \"copy\"" BEGIN SELECT mean(*) INTO "a \"copy\""."a.b".:MEASUREMENT FROM "a \"copy\""."long"./.*/ GROUP BY time(1h) END"#,
@@ -251,19 +253,18 @@ mod tests {
                 r#"CREATE CONTINUOUS QUERY c ON "a \"copy\"" BEGIN SELECT mean(/it's/), /a"b/, v / 2 / w, 1 / "v" INTO "a \"copy\"".autogen.z FROM (SELECT last(/FROM db.autogen.m/) FROM "a \"copy\"".autogen.m WHERE a = 'x' AND b / 2 > 1) GROUP BY /INTO db.x.y/, time(1h) END"#,
             ),
         ] {
-            assert_eq!(renamed_query(query, &NAMES), renamed);
+            assert_eq!(renamed(query), expected);
         }
     }
 
     #[test]
     fn a_quoted_name_is_compared_without_its_escapes() {
-        let names = Rename {
-            database: "d\"b\n",
-            new_database: "new",
-            policy: None,
-        };
         assert_eq!(
-            renamed_query(r#"… ON "d\"b\n" BEGIN … INTO "d\"b\n"..m"#, &names),
+            renamed_query(
+                r#"… ON "d\"b\n" BEGIN … INTO "d\"b\n"..m"#,
+                ("d\"b\n", "new"),
+                None
+            ),
             r#"… ON "new" BEGIN … INTO "new"..m"#
         );
     }
@@ -273,7 +274,7 @@ mod tests {
         fn a_query_that_names_something_else_stays_as_it_is(
             query in "(ON|INTO|FROM| |,|\\.|\"|'|/|\\(|\\)|\\\\|x|é|WHERE|=~){0,30}"
         ) {
-            prop_assert_eq!(renamed_query(&query, &NAMES), query);
+            prop_assert_eq!(renamed(&query), query);
         }
     }
 }

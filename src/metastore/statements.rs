@@ -2,7 +2,7 @@
 //! queries, subscriptions, users and grants.
 
 use super::edit::Rename;
-use super::influxql::{identifier, renamed_query, string};
+use super::influxql::{identifier, string};
 use super::{Data, DatabaseInfo, UserInfo};
 
 /// What is restored of a metastore.
@@ -83,7 +83,7 @@ impl Statements {
         let queries = database.continuous_queries.iter();
         self.continuous_queries
             .extend(queries.map(|query| match &restored.rename {
-                Some(rename) => renamed_query(&query.query, rename),
+                Some(rename) => rename.query(&query.query),
                 None => query.query.clone(),
             }));
         let is_restored = |name: &str| restored.policy.is_none_or(|only| only == name);

@@ -3,10 +3,12 @@
 pub(crate) mod argv;
 pub(crate) mod config;
 pub(crate) mod defaults;
+mod directories;
 pub(crate) mod known;
 mod lock;
 mod output;
 mod places;
+mod points;
 mod policy;
 pub(crate) mod profiles;
 pub(crate) mod server;
@@ -15,6 +17,8 @@ mod unknown;
 pub(crate) mod usage;
 pub(crate) mod values;
 
+pub(crate) use directories::DirectoriesArgs;
 pub(crate) use lock::{GraceArgs, LockArgs};
 pub(crate) use output::{OutputArgs, Verbosity};
+pub(crate) use points::{SeriesArgs, ShardsArgs, TimesArgs};
 pub(crate) use policy::PolicyArgs;

@@ -130,11 +130,8 @@ fn of_set(
         place: ShardPlace::Tars(&catalog, chain),
     });
     let counter = Counter {
-        options,
         is_remote: repository.directory().is_none(),
-        scratch: scratch_dir(),
-        context,
-        tally: Mutex::default(),
+        ..Counter::new(options, context)
     };
     let mut report = counter.run(jobs.collect())?;
     report.set = Some(contents.set);
@@ -167,14 +164,7 @@ fn of_server(client: &Client, options: &StatsOptions, context: Context<'_>) -> R
             bytes: None,
         }));
     }
-    let counter = Counter {
-        options,
-        is_remote: false,
-        scratch: scratch_dir(),
-        context,
-        tally: Mutex::default(),
-    };
-    counter.run(jobs)
+    Counter::new(options, context).run(jobs)
 }
 
 fn of_directories(
@@ -195,14 +185,7 @@ fn of_directories(
             });
         }
     }
-    let counter = Counter {
-        options,
-        is_remote: false,
-        scratch: scratch_dir(),
-        context,
-        tally: Mutex::default(),
-    };
-    counter.run(jobs)
+    Counter::new(options, context).run(jobs)
 }
 
 /// Counts shards.
@@ -215,7 +198,18 @@ struct Counter<'a> {
     tally: Mutex<Tally>,
 }
 
-impl Counter<'_> {
+impl<'a> Counter<'a> {
+    /// Nothing was counted yet; of files that are near.
+    fn new(options: &'a StatsOptions, context: Context<'a>) -> Self {
+        Self {
+            options,
+            is_remote: false,
+            scratch: scratch_dir(),
+            context,
+            tally: Mutex::default(),
+        }
+    }
+
     fn run(self, jobs: Vec<ShardJob<'_>>) -> Result<StatsReport> {
         self.context.status(format!(
             "reading the {} of {}",

@@ -1,3 +1,5 @@
+//! The points of a shard against a model that holds all of them in memory.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
