@@ -18,6 +18,10 @@
 #[allow(dead_code)]
 #[path = "../versus_influxd/data.rs"]
 mod data;
+#[path = "../versus_influxd/document.rs"]
+mod document;
+#[path = "../versus_influxd/machine.rs"]
+mod machine;
 #[path = "../versus_influxd/measure.rs"]
 mod measure;
 mod report;
@@ -70,7 +74,7 @@ fn main() {
     }
     let options = Options::parse();
     if let Some(path) = &options.markdown {
-        report::expect_place_in(path);
+        report::PLACE.expect_in(path);
     }
     let folder = support::folder();
     let mut lines = Vec::new();
@@ -84,7 +88,7 @@ fn main() {
             fs::remove_dir_all(&root).expect("removing a data set");
         }
     }
-    let setting = options.setting();
+    let setting = options.setting(folder.path());
     println!("{}", report::markdown(&setting, &lines));
     if let Some(path) = &options.markdown {
         report::write_markdown(path, &setting, &lines);
@@ -111,10 +115,10 @@ impl Options {
     }
 
     /// On what, with what, and how often.
-    fn setting(&self) -> Vec<String> {
+    fn setting(&self, directory: &Path) -> Vec<String> {
         let size = |bytes| format!("{:.2} MB", self.bytes(bytes) as f64 / 1e6);
         vec![
-            format!("Machine: {}", report::machine()),
+            format!("Machine: {}", machine::machine(directory)),
             format!("Versions: {}", report::versions()),
             format!(
                 "Data: {} shards of {} and {} of {}",

@@ -1,19 +1,20 @@
 //! The results as Markdown.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::thread;
 
+use super::document::ResultsPlace;
+use super::machine::first_line;
 use super::measure::Usage;
 use super::support::influxd::influxd_binary;
 use super::support::object_storage::binary;
 use super::support::proxy::Request;
 
-/// Lines of a document between which the results stand.
-const BEGIN: &str = "<!-- bench:object-storage:begin -->";
-const END: &str = "<!-- bench:object-storage:end -->";
+/// Where the results stand in a document.
+pub const PLACE: ResultsPlace = ResultsPlace {
+    begin: "<!-- bench:object-storage:begin -->",
+    end: "<!-- bench:object-storage:end -->",
+};
 
 /// The most that a ratio of wall times is meant to be.
 const AT_MOST: f64 = 0.5;
@@ -166,36 +167,9 @@ pub fn markdown(setting: &[String], lines: &[Line]) -> String {
     text
 }
 
-/// Panics where a file has no place for the results.
-pub fn expect_place_in(path: &Path) {
-    let text = fs::read_to_string(path).expect("the document");
-    assert!(
-        around_results(&text).is_some(),
-        "{} has no lines {BEGIN} and {END}",
-        path.display()
-    );
-}
-
-/// What stands before and after the results in a document.
-fn around_results(document: &str) -> Option<(&str, &str)> {
-    let (before, rest) = document.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some((before, after))
-}
-
-/// Writes the results to a file, as [`expect_place_in`] found it.
+/// Writes the results to a file.
 pub fn write_markdown(path: &Path, setting: &[String], lines: &[Line]) {
-    let old = fs::read_to_string(path).expect("the document");
-    let (before, after) = around_results(&old).expect("a place for the results");
-    let results = markdown(setting, lines);
-    let new = format!("{before}{BEGIN}\n\n{results}\n{END}{after}");
-    fs::write(path, new).expect("writing the Markdown");
-}
-
-/// The machine.
-pub fn machine() -> String {
-    let cores = thread::available_parallelism().map_or(0, usize::from);
-    format!("{cores} cores, {}", first_line("uname", &["-srm"]))
+    PLACE.write(path, &markdown(setting, lines));
 }
 
 /// The versions of what is compared.
@@ -209,13 +183,4 @@ pub fn versions() -> String {
         first_line(env!("CARGO_BIN_EXE_snap"), &["--version"]),
         first_line(binary("rclone"), &["version"]),
     )
-}
-
-/// The first line that a program prints.
-fn first_line(program: impl AsRef<Path>, args: &[&str]) -> String {
-    let program = program.as_ref();
-    let output = Command::new(program).args(args).output();
-    let output = output.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().next().unwrap_or("unknown").to_owned()
 }

@@ -26,8 +26,10 @@ mod absolute;
 mod clients;
 mod comparison;
 mod data;
+mod document;
 mod growth;
 mod incremental;
+mod machine;
 mod measure;
 mod raw_copy;
 mod report;
@@ -133,13 +135,13 @@ fn main() {
     let options = Options::parse();
     clients::expect_tools();
     if let Some(path) = &options.markdown {
-        report::expect_place_in(path);
+        report::PLACE.expect_in(path);
     }
     let started = Instant::now();
     let folder = support::folder();
     let mut report = Report {
         setting: vec![
-            ("Machine", report::machine(folder.path())),
+            ("Machine", machine::machine(folder.path())),
             ("Versions", report::versions()),
         ],
         lines: Vec::new(),

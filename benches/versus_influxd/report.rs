@@ -1,17 +1,18 @@
 //! The results as text and as Markdown, with the machine they come from.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::thread;
 
+use super::document::ResultsPlace;
 use super::growth::Step;
+use super::machine::first_line;
 use super::results::{Line, Side, Sides};
 
-/// Lines of a document between which the results stand.
-const BEGIN: &str = "<!-- bench:begin -->";
-const END: &str = "<!-- bench:end -->";
+/// Where the results stand in a document.
+pub const PLACE: ResultsPlace = ResultsPlace {
+    begin: "<!-- bench:begin -->",
+    end: "<!-- bench:end -->",
+};
 
 /// All there is to say.
 pub struct Report {
@@ -19,23 +20,6 @@ pub struct Report {
     pub setting: Vec<(&'static str, String)>,
     pub lines: Vec<Line>,
     pub steps: Vec<Step>,
-}
-
-/// Panics where a file is there and has no place for the results.
-pub fn expect_place_in(path: &Path) {
-    let is_ready = fs::read_to_string(path).is_ok_and(|text| around_results(&text).is_some());
-    assert!(
-        is_ready || !path.exists(),
-        "{} has no lines {BEGIN} and {END}",
-        path.display()
-    );
-}
-
-/// What stands before and after the results in a document.
-fn around_results(document: &str) -> Option<(&str, &str)> {
-    let (before, rest) = document.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some((before, after))
 }
 
 /// A table: the names of its columns, and its rows.
@@ -71,12 +55,9 @@ impl Report {
         text
     }
 
-    /// Writes the results to a file as Markdown, as [`expect_place_in`] found it.
+    /// Writes the results to a file as Markdown.
     pub fn write_markdown(&self, path: &Path) {
-        let old = fs::read_to_string(path).unwrap_or_default();
-        let (before, after) = around_results(&old).unwrap_or(("", "\n"));
-        let new = format!("{before}{BEGIN}\n\n{}\n{END}{after}", self.markdown());
-        fs::write(path, new).expect("writing the Markdown");
+        PLACE.write(path, &self.markdown());
     }
 
     /// The tables that are not empty.
@@ -186,51 +167,15 @@ impl Table {
     }
 }
 
-/// The machine, with the file system of a directory.
-pub fn machine(directory: &Path) -> String {
-    let cores = thread::available_parallelism().map_or(0, usize::from);
-    let first = |path: &str, name: &str| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let value = text.lines().find_map(|line| {
-            let (found, value) = line.split_once(':')?;
-            (found.trim() == name).then(|| value.trim().to_owned())
-        });
-        value.unwrap_or_else(|| "unknown".to_owned())
-    };
-    let memory = first("/proc/meminfo", "MemTotal");
-    let memory = memory.trim_end_matches(" kB").parse::<f64>();
-    format!(
-        "{cores} cores, {}, {:.0} GiB of memory, {}, {}",
-        first("/proc/cpuinfo", "model name"),
-        memory.map_or(0.0, |kibibytes| kibibytes / 1_048_576.0),
-        first_line("uname", &["-sr".as_ref()]),
-        file_system(directory)
-    )
-}
-
-/// The type of the file system that a directory is on.
-fn file_system(directory: &Path) -> String {
-    let type_flags = ["-n", "-o", "FSTYPE", "-T"].map(Path::new);
-    first_line("findmnt", &[&type_flags[..], &[directory]].concat())
-}
-
 /// The versions of what is compared.
 pub fn versions() -> String {
-    let snap = first_line(env!("CARGO_BIN_EXE_snap"), &["--version".as_ref()]);
-    let influxd = first_line("influxd", &["version".as_ref()]);
+    let snap = first_line(env!("CARGO_BIN_EXE_snap"), &["--version"]);
+    let influxd = first_line("influxd", &["version"]);
     let influxd = influxd.split(" (").next().unwrap_or_default();
     let tools = ["pigz", "gzip", "tar", "sha256sum"].map(|tool| {
-        let line = first_line(tool, &["--version".as_ref()]);
+        let line = first_line(tool, &["--version"]);
         let number = line.split_whitespace().last().unwrap_or_default();
         format!("{tool} {number}")
     });
     format!("{snap}, {influxd}, {}", tools.join(", "))
-}
-
-/// The first line that a program prints.
-fn first_line(program: &str, args: &[&Path]) -> String {
-    let output = Command::new(program).args(args).output();
-    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().next().unwrap_or("unknown").to_owned()
 }

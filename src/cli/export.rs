@@ -54,14 +54,15 @@ pub(crate) struct ExportArgs {
     out: Option<PathBuf>,
     /// Leave out the statements before the points
     ///
-    /// They make databases and retention policies. What is left is what /write takes. Of which database and policy the points are is not said
-    /// then: -database and -retention select those of one.
+    /// They make databases and retention policies. What is left is what /write takes. Of which
+    /// database and policy the points are is not said then: -database and -retention select those
+    /// of one.
     #[arg(long, help_heading = "How")]
     lponly: bool,
     /// How to treat line feeds in strings
     ///
-    /// influx -import breaks such strings. keep: they stay, as /write takes them; escape: a backslash and an n take the place of each;
-    /// fail: the export ends.
+    /// influx -import breaks such strings. keep: they stay, as /write takes them; escape: a backslash
+    /// and an n take the place of each; fail: the export ends.
     #[arg(
         long,
         value_name = "keep|escape|fail",

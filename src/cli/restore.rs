@@ -153,7 +153,13 @@ pub(crate) struct RestoreArgs {
     ///
     /// Users, grants, continuous queries and subscriptions, under their new names. Passwords are in
     /// no backup and have to be put in.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["metadir", "datadir"], help_heading = "How", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["metadir", "datadir"],
+        help_heading = "How",
+        hide_short_help = true
+    )]
     influxql: Option<PathBuf>,
     /// With -online, go on with an interrupted restore
     ///

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::damage::damage;
 use crate::support::process::snap;
-use crate::support::sets::{LAYOUTS, SetInEachLayout, VALUES};
+use crate::support::sets::{LAYOUTS, LAYOUTS_WITH_AND_WITHOUT_RECORD, SetInEachLayout, VALUES};
 use crate::support::tsm::{file, key};
 use crate::support::utf8;
 
@@ -33,12 +33,7 @@ fn values(measurements: &[Value]) -> u64 {
 #[test]
 fn every_damage_is_named_and_the_rest_is_counted() {
     let made = SetInEachLayout::sound(2);
-    for (layout, recorded) in [
-        ("legacy", true),
-        ("legacy", false),
-        ("portable", true),
-        ("portable", false),
-    ] {
+    for (layout, recorded) in LAYOUTS_WITH_AND_WITHOUT_RECORD {
         let damaged = |how: &str| {
             let dir = made.copy(layout, recorded);
             let names = fs::read_dir(&dir).expect("a directory");

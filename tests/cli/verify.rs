@@ -18,8 +18,8 @@ use crate::support::influxd::{Index, Influxd};
 use crate::support::peer::{Asked, Peer, Reply};
 use crate::support::process::{Run, backup, restore_into, snap};
 use crate::support::sets::{
-    DELETES_LOST, Kind, LAYOUTS, SHARD_LOST, SetInEachLayout, UNREACHABLE, VALUES, VALUES_LOST,
-    group, keys, places, told,
+    DELETES_LOST, Kind, LAYOUTS, LAYOUTS_WITH_AND_WITHOUT_RECORD, SHARD_LOST, SetInEachLayout,
+    UNREACHABLE, VALUES, VALUES_LOST, group, keys, places, told,
 };
 use crate::support::time::{DAY, SECOND};
 use crate::support::tsm::{Block, Key, file, key};
@@ -278,12 +278,7 @@ fn faulty() -> Vec<Faulty> {
 fn all_that_was_wrong_on_the_server_is_told_at_once_though_the_set_is_as_it_came() {
     let faulty = faulty();
     let made = SetInEachLayout::new(faulty.iter().map(|(files, _)| files.clone()).collect());
-    for (layout, recorded) in [
-        ("legacy", true),
-        ("legacy", false),
-        ("portable", true),
-        ("portable", false),
-    ] {
+    for (layout, recorded) in LAYOUTS_WITH_AND_WITHOUT_RECORD {
         let dir = made.copy(layout, recorded);
         for deep in [false, true] {
             let flags = if deep {

@@ -20,7 +20,9 @@ use crate::support::damage::damage;
 use crate::support::peer::{Model, Peer, Version};
 use crate::support::process::{Snap, backup, restore_into, snap};
 use crate::support::service::{all_members, copy};
-use crate::support::sets::{Kind, LAYOUTS, SetInEachLayout, group, keys, places, told};
+use crate::support::sets::{
+    Kind, LAYOUTS, LAYOUTS_WITH_AND_WITHOUT_RECORD, SetInEachLayout, group, keys, places, told,
+};
 use crate::support::{each, folder, tree, utf8};
 
 /// All kinds of damage.
@@ -53,12 +55,7 @@ const FIELDS: [&str; 13] = [
 #[test]
 fn every_damage_to_any_file_of_a_set_is_told_with_the_file_and_what_it_means() {
     let made = SetInEachLayout::sound(2);
-    for (layout, recorded) in [
-        ("legacy", true),
-        ("legacy", false),
-        ("portable", true),
-        ("portable", false),
-    ] {
+    for (layout, recorded) in LAYOUTS_WITH_AND_WITHOUT_RECORD {
         let dir = made.copy(layout, recorded);
         let names: Vec<String> = tree::files(&dir)
             .into_keys()

@@ -19,6 +19,14 @@ use super::{folder, utf8};
 /// The layouts.
 pub const LAYOUTS: [&str; 2] = ["legacy", "portable"];
 
+/// The layouts, and whether the set has a record: without one it is as influxd would have made it.
+pub const LAYOUTS_WITH_AND_WITHOUT_RECORD: [(&str, bool); 4] = [
+    ("legacy", true),
+    ("legacy", false),
+    ("portable", true),
+    ("portable", false),
+];
+
 /// A set of snap's in each layout.
 pub struct SetInEachLayout {
     /// Where the sets are, each in the folder that its layout names.

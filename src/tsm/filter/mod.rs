@@ -1,6 +1,6 @@
 //! Leaving points out of TSM files: those that were deleted, those outside a time range, those of
-//! series that are not meant, and those of a type that their field has no more. A file that keeps all its points is left as it is, byte
-//! for byte.
+//! series that are not meant, and those of a type that their field has no more. A file that keeps
+//! all its points is left as it is, byte for byte.
 
 mod file;
 mod key_filter;
