@@ -15,7 +15,8 @@ use super::render::terminal::is_gone;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{
-    ExportOptions, ExportSource, ExportTarget, NewlineRule, RestoreSelection, export, grouped,
+    ExportOptions, ExportSource, ExportTarget, LineOptions, NewlineRule, RestoreSelection, export,
+    grouped,
 };
 use crate::repository::Location;
 use crate::text::plural;
@@ -123,7 +124,7 @@ impl ExportArgs {
         for text in grouped(&report.missing) {
             output.fault(&text, None);
         }
-        if report.tally.newlines > 0 && options.newline == NewlineRule::Keep {
+        if report.tally.newlines > 0 && options.lines.newline == NewlineRule::Keep {
             output.warning(&format!(
                 "{} with line feeds, which /write takes and influx -import breaks; see -newline",
                 plural(report.tally.newlines, "string")
@@ -168,11 +169,13 @@ impl ExportArgs {
                 series: self.series.filter(),
                 ..RestoreSelection::default()
             },
-            points_only: self.lponly,
-            newline: match self.newline {
-                NewlineArg::Keep => NewlineRule::Keep,
-                NewlineArg::Escape => NewlineRule::Escape,
-                NewlineArg::Fail => NewlineRule::Fail,
+            lines: LineOptions {
+                points_only: self.lponly,
+                newline: match self.newline {
+                    NewlineArg::Keep => NewlineRule::Keep,
+                    NewlineArg::Escape => NewlineRule::Escape,
+                    NewlineArg::Fail => NewlineRule::Fail,
+                },
             },
         }
     }

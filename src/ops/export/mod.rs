@@ -1,16 +1,17 @@
 //! `snap export`: the points of a backup, or of a stopped influxd, in formats that others read.
 //!
 //! The shards of a set are those that a restore would put into a data directory. Each is made ready
-//! to be read ([`backup`], [`stopped`]), while the one before it is written ([`shard`]) as
-//! [`line_protocol`], under what [`ddl`] says of its database, to where [`output`] leads. What is
-//! damaged is named, and everything else is exported.
+//! to be read ([`backup`], [`stopped`]), while the one before it is written ([`shard`]) by a
+//! [`points_writer`]: as [`lines`], to where [`output`] leads. What is damaged is named, and
+//! everything else is exported.
 
 mod backup;
-mod ddl;
-mod line_protocol;
+mod lines;
 mod output;
+mod points_writer;
 mod shard;
 mod stopped;
+mod told;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -33,13 +34,14 @@ use crate::server::MetaStore;
 use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::plural;
+use crate::time::Bounds;
 use crate::tsm::sought_series::SoughtSeries;
-use ddl::Definitions;
-use line_protocol::LineProtocol;
+use lines::LineWriter;
 use output::ExportFile;
+use points_writer::PointsWriter;
 use shard::PreparedShard;
 
-pub use line_protocol::NewlineRule;
+pub use lines::{LineOptions, NewlineRule};
 
 /// What to export, and how.
 #[derive(Debug, Clone)]
@@ -48,10 +50,8 @@ pub struct ExportOptions {
     pub source: ExportSource,
     /// The shards, and the series and times of the points. New names are not looked at.
     pub what: RestoreSelection,
-    /// Points alone, without definitions of databases and retention policies.
-    pub points_only: bool,
-    /// What is done about line feeds in strings.
-    pub newline: NewlineRule,
+    /// How points are written.
+    pub lines: LineOptions,
 }
 
 /// Where the points of an export are.
@@ -268,10 +268,7 @@ impl Exporter<'_> {
             count,
             bytes: plan.bytes,
         });
-        let mut definitions = Definitions::new(&plan.data);
-        if !self.options.points_only {
-            definitions.write(&plan.databases, out)?;
-        }
+        let mut writer = LineWriter::new(self.options.lines, &plan.data, &plan.databases, out)?;
         // A failure here stops the other thread as well.
         let stop = context.cancel.child();
         let cancel = &stop;
@@ -287,15 +284,12 @@ impl Exporter<'_> {
                     }
                 }
             });
-            let exported = receiver.into_iter().try_for_each(|prepared| {
-                let prepared = prepared?;
-                if !self.options.points_only {
-                    definitions.enter(&prepared.name, out)?;
-                }
-                self.write(&prepared, cancel, out)
-            });
+            let exported = receiver
+                .into_iter()
+                .try_for_each(|prepared| self.write(&prepared?, &mut writer, cancel));
             exported.inspect_err(|_| cancel.cancel())
         });
+        self.tally = writer.tally();
         context.check()?;
         exported?;
         out.flush()?;
@@ -305,30 +299,20 @@ impl Exporter<'_> {
     fn write(
         &mut self,
         prepared: &PreparedShard,
+        writer: &mut dyn PointsWriter,
         stop: &Cancel,
-        out: &mut dyn Write,
     ) -> Result<()> {
-        let before = self.tally.bytes;
-        let mut format = LineProtocol::new(self.options.newline);
-        let sought = &self.sought;
-        let found = prepared.write(
-            self.options,
-            sought,
-            &mut format,
-            &mut self.tally,
-            stop,
-            out,
-        )?;
+        let before = writer.tally().bytes;
+        let bounds = self.options.what.bounds().unwrap_or(Bounds::ANY);
+        let told = prepared.write(&self.sought, bounds, writer, stop)?;
         let shard = &prepared.name;
-        let failures = found
-            .iter()
-            .map(|reason| Shortfall::of_shard(shard, reason));
+        let failures = told.iter().map(|reason| Shortfall::of_shard(shard, reason));
         self.missing.extend(failures);
         self.context.report(&Event::Finished {
             shard,
             outcome: Outcome::Done {
                 files: prepared.files.len(),
-                bytes: self.tally.bytes - before,
+                bytes: writer.tally().bytes - before,
             },
             elapsed: prepared.started.elapsed(),
         });

@@ -1,27 +1,22 @@
 //! A shard that is exported, series by series: its files lie where they can be read at any offset.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use super::line_protocol::{LineProtocol, Unwritable};
-use super::{ExportOptions, ExportTally};
+use super::points_writer::PointsWriter;
+use super::told::Told;
 use crate::cancel::Cancel;
 use crate::io::read_at::FromStart;
 use crate::io::scratch::{is_of_system, scratch_dir, scratch_fault};
 use crate::shard::ShardPath;
-use crate::text::plural;
 use crate::time::Bounds;
 use crate::tsm::filter::NewTypes;
-use crate::tsm::points::{PointsFile, PointsFinding, PointsSelection, SeriesPoints, ShardPoints};
+use crate::tsm::points::{PointsFile, PointsFinding, PointsSelection, ShardPoints};
 use crate::tsm::sought_series::SoughtSeries;
 use crate::tsm::tombstone::{BoundedDeletes, TombstoneEnding};
-
-/// The most that is told of one shard.
-const MOST_TOLD: usize = 100;
 
 /// A shard whose files can be read.
 pub(super) struct PreparedShard {
@@ -53,22 +48,21 @@ struct OpenFile<'a> {
 }
 
 impl PreparedShard {
-    /// Writes the points that are meant. What could not be written, a sentence each.
+    /// Writes the points of series that are sought, between `bounds`. What could not be written, a
+    /// sentence each.
     ///
     /// # Errors
     ///
-    /// When the files cannot be read, or `out` not be written; when a stop was asked for.
+    /// When the files cannot be read, or nothing be written; when a stop was asked for.
     pub(super) fn write(
         &self,
-        options: &ExportOptions,
         sought: &SoughtSeries,
-        format: &mut LineProtocol,
-        tally: &mut ExportTally,
+        bounds: Bounds,
+        writer: &mut dyn PointsWriter,
         stop: &Cancel,
-        out: &mut dyn Write,
     ) -> Result<Vec<String>> {
         let mut told = Told::new(&self.told);
-        let mut unwritable = Told::new(&[]);
+        let mut unwritable = Told::default();
         let files = self.open(&mut told)?;
         let sources = files.iter().map(|file| PointsFile {
             name: file.name,
@@ -77,28 +71,23 @@ impl PreparedShard {
         });
         let selection = PointsSelection {
             new_types: &self.new_types,
-            time_range: options.what.bounds().unwrap_or(Bounds::ANY),
+            time_range: bounds,
         };
         let mut tell = |finding: PointsFinding<'_>| told.add(finding.to_string());
         let mut points = ShardPoints::open(sources.collect(), selection, &mut tell)?;
         let mut matcher = sought.matcher();
+        writer.begin_shard(&self.name)?;
         while let Some(mut series) = points.next_series()? {
             stop.check()?;
-            if matcher.takes(series.key()) && begin(&series, format, &mut unwritable) {
-                let before = tally.points;
+            if matcher.takes(series.key()) && writer.begin_series(&series, &mut unwritable)? {
                 while let Some(rows) = series.next_rows()? {
                     stop.check()?;
-                    format.write(&rows, tally, out)?;
+                    writer.write(&rows)?;
                 }
-                tally.series += u64::from(tally.points > before);
             }
         }
         drop(points);
-        format.finish(tally, out)?;
-        if format.not_numbers() > 0 {
-            let values = plural(format.not_numbers(), "float value");
-            unwritable.add(format!("{values} left out that are no numbers"));
-        }
+        writer.end_shard(&mut unwritable)?;
         Ok([told.finish(), unwritable.finish()].concat())
     }
 
@@ -144,53 +133,5 @@ impl PreparedShard {
             false => format!("{fault}; {effect}"),
         });
         Ok(deletes)
-    }
-}
-
-/// Turns to a series; whether it can be written.
-fn begin(series: &SeriesPoints<'_, '_>, format: &mut LineProtocol, told: &mut Told) -> bool {
-    let cannot =
-        |what: String, why: Unwritable| format!("{what} cannot be written as line protocol: {why}");
-    let key = String::from_utf8_lossy(series.key());
-    if let Err(why) = format.begin(series.key()) {
-        told.add(cannot(format!("series {key}"), why));
-        return false;
-    }
-    for (name, _) in series.fields() {
-        if let Err(why) = format.add_field(name) {
-            let name = String::from_utf8_lossy(name);
-            told.add(cannot(format!("field {name} of series {key}"), why));
-        }
-    }
-    true
-}
-
-/// What is told of a shard: so many sentences, and how many more there would be.
-struct Told {
-    sentences: Vec<String>,
-    more: usize,
-}
-
-impl Told {
-    fn new(begun: &[String]) -> Self {
-        Self {
-            sentences: begun.to_vec(),
-            more: 0,
-        }
-    }
-
-    fn add(&mut self, sentence: String) {
-        match self.sentences.len() < MOST_TOLD {
-            true => self.sentences.push(sentence),
-            false => self.more += 1,
-        }
-    }
-
-    fn finish(mut self) -> Vec<String> {
-        if self.more > 0 {
-            self.sentences
-                .push(format!("{} more", plural(self.more, "fault")));
-        }
-        self.sentences
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use thiserror::Error;
 
-use super::ExportTally;
+use super::super::ExportTally;
 use crate::tsm::points::{Column, Rows};
 use crate::tsm::values::Values;
 
@@ -184,9 +184,9 @@ impl LineProtocol {
         self.line.flush_above(0, tally, out)
     }
 
-    /// How many floats were left out, as they are no numbers.
-    pub(super) fn not_numbers(&self) -> u64 {
-        self.line.not_numbers
+    /// How many floats were left out since this was last asked, as they are no numbers.
+    pub(super) fn take_not_numbers(&mut self) -> u64 {
+        std::mem::take(&mut self.line.not_numbers)
     }
 }
 

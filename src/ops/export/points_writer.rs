@@ -1,0 +1,43 @@
+//! What the formats of an export have in common: the points go in shard after shard, and in a shard
+//! series by series.
+
+use anyhow::Result;
+
+use super::ExportTally;
+use super::told::Told;
+use crate::shard::ShardPath;
+use crate::tsm::points::{Rows, SeriesPoints};
+
+/// Writes points in one format.
+pub(super) trait PointsWriter {
+    /// Turns to a shard.
+    ///
+    /// # Errors
+    ///
+    /// Those of the target.
+    fn begin_shard(&mut self, shard: &ShardPath) -> Result<()>;
+
+    /// Turns to a series of the shard; whether any of it can be written. What cannot is told.
+    ///
+    /// # Errors
+    ///
+    /// Those of the target.
+    fn begin_series(&mut self, series: &SeriesPoints<'_, '_>, told: &mut Told) -> Result<bool>;
+
+    /// Writes the next points of the series.
+    ///
+    /// # Errors
+    ///
+    /// Those of the target, and for points that end the export.
+    fn write(&mut self, rows: &Rows<'_, '_>) -> Result<()>;
+
+    /// Writes what waits of the shard, and tells of values that were left out.
+    ///
+    /// # Errors
+    ///
+    /// Those of the target.
+    fn end_shard(&mut self, told: &mut Told) -> Result<()>;
+
+    /// What was written up to here.
+    fn tally(&self) -> ExportTally;
+}
