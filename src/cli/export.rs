@@ -1,11 +1,14 @@
 //! `snap export` as it is typed.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FileType;
+use rustix::io::Errno;
 
 use super::ending::Ending;
 use super::flags::server::ConnectionArgs;
@@ -18,8 +21,8 @@ use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{
-    ExportOptions, ExportSource, ExportTarget, LineOptions, NewlineRule, RestoreSelection, export,
-    grouped,
+    ExportDatabase, ExportOptions, ExportSource, ExportTarget, LineOptions, NewlineRule,
+    RestoreSelection, SplitLimits, export, grouped,
 };
 use crate::repository::Location;
 use crate::text::plural;
@@ -70,9 +73,36 @@ pub(crate) struct ExportArgs {
 
     /// Write to this file, compressed if its name ends with .gz [default: standard output]
     ///
-    /// It gets its name when it is whole. One that is there already is not replaced.
+    /// It gets its name when it is whole. One that is there already is not replaced. A dash is
+    /// standard output too.
     #[arg(short, long, value_name = "FILE", help_heading = "How")]
     out: Option<PathBuf>,
+    /// At most so many points a file
+    ///
+    /// The files are complete each by itself, and have numbers in their names: -o x.lp.gz makes
+    /// x-0001.lp.gz and so on. They end between two series where one ends near, else between two
+    /// points. They get their names when all are whole, the first one last.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = values::whole_number(1, u64::MAX),
+        requires = "out",
+        help_heading = "How",
+        hide_short_help = true,
+    )]
+    max_lines: Option<u64>,
+    /// At most so many bytes a file, as 10MiB
+    ///
+    /// As -max-lines, and together with it if both are given. Bytes are counted before compression.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = values::size,
+        requires = "out",
+        help_heading = "How",
+        hide_short_help = true,
+    )]
+    max_bytes: Option<u64>,
     /// Leave out the statements before the points
     ///
     /// They make databases and retention policies. What is left is what /write takes. Of which
@@ -89,9 +119,21 @@ pub(crate) struct ExportArgs {
         value_name = "keep|escape|fail",
         default_value = "keep",
         hide_possible_values = true,
+        hide_short_help = true,
         help_heading = "How"
     )]
     newline: NewlineArg,
+    /// Tell what this database cannot take; influxdb1 to 3, victoriametrics or questdb
+    ///
+    /// Everything is written all the same. What the database would refuse, drop or cut is counted
+    /// and named at the end; the exit code is 3 then. docs/export.md says what is looked at.
+    #[arg(
+        long,
+        value_name = "KIND",
+        hide_possible_values = true,
+        help_heading = "How"
+    )]
+    target: Option<TargetArg>,
 
     #[command(flatten, next_help_heading = "What to export")]
     shards: ShardsArgs,
@@ -120,6 +162,27 @@ enum NewlineArg {
     Fail,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TargetArg {
+    Influxdb1,
+    Influxdb2,
+    Influxdb3,
+    Victoriametrics,
+    Questdb,
+}
+
+impl TargetArg {
+    fn database(self) -> ExportDatabase {
+        match self {
+            Self::Influxdb1 => ExportDatabase::InfluxDb1,
+            Self::Influxdb2 => ExportDatabase::InfluxDb2,
+            Self::Influxdb3 => ExportDatabase::InfluxDb3,
+            Self::Victoriametrics => ExportDatabase::VictoriaMetrics,
+            Self::Questdb => ExportDatabase::QuestDb,
+        }
+    }
+}
+
 impl ExportArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         self.ensure_consistent(output)?;
@@ -130,13 +193,10 @@ impl ExportArgs {
             ExportSource::Directories(directories) => directories.datadir.display().to_string(),
         };
         output.opening(&format!("exporting from {from}"));
-        let mut stdout = PointsOut {
-            out: io::stdout(),
-            is_gone: false,
-        };
+        let mut stdout = PointsOut::new(cancel);
         let report = output.while_running(cancel, |context| {
-            let target = match &self.out {
-                Some(path) => ExportTarget::File(path.clone()),
+            let target = match self.file() {
+                Some(path) => ExportTarget::File(path.to_owned()),
                 None => ExportTarget::Stream(&mut stdout),
             };
             export(&options, target, context)
@@ -154,8 +214,8 @@ impl ExportArgs {
                 plural(report.tally.newlines, "string")
             ));
         }
-        let summary = ExportSummary::new(&report, &from, self.out.as_deref());
-        match self.out {
+        let summary = ExportSummary::new(&report, &from, self.file());
+        match self.file() {
             Some(_) => output.closing(&summary, &summary.line())?,
             None => output.opening(&summary.line()),
         }
@@ -163,11 +223,24 @@ impl ExportArgs {
     }
 
     fn ensure_consistent(&self, output: &Output) -> Result<(), Error> {
-        match output.is_json() && self.out.is_none() {
-            true => Err(ErrorKind::Usage
-                .error("-json and the points would both go to standard output")
-                .hint("write the points to a file, with -o FILE")),
-            false => Ok(()),
+        let fault = match (self.file(), output.is_json()) {
+            (None, true) => "-json and the points would both go to standard output",
+            (None, false) if self.split().are_given() => "standard output cannot be divided",
+            _ => return Ok(()),
+        };
+        let hint = "write the points to a file, with -o FILE";
+        Err(ErrorKind::Usage.error(fault).hint(hint))
+    }
+
+    /// The file that is written; none for standard output.
+    fn file(&self) -> Option<&Path> {
+        self.out.as_deref().filter(|path| *path != Path::new("-"))
+    }
+
+    fn split(&self) -> SplitLimits {
+        SplitLimits {
+            lines: self.max_lines,
+            bytes: self.max_bytes,
         }
     }
 
@@ -204,25 +277,68 @@ impl ExportArgs {
                     NewlineArg::Escape => NewlineRule::Escape,
                     NewlineArg::Fail => NewlineRule::Fail,
                 },
+                split: self.split(),
+                target: self.target.map(TargetArg::database),
             },
         }
     }
 }
 
+/// How much is written to a pipe at a time: that much it takes at once if it takes anything.
+const PIPE_PIECE: usize = 4096;
+
+/// How long is waited for a pipe before it is looked whether to stop.
+const TICK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
 /// Standard output, and whether its reader went away.
-struct PointsOut {
+struct PointsOut<'a> {
     out: io::Stdout,
+    cancel: &'a Cancel,
+    /// How much can be written at a time so that a reader who is slow does not keep a stop waiting.
+    at_once: usize,
     is_gone: bool,
 }
 
-impl Write for PointsOut {
+impl<'a> PointsOut<'a> {
+    fn new(cancel: &'a Cancel) -> Self {
+        let out = io::stdout();
+        let is_file = rustix::fs::fstat(&out)
+            .is_ok_and(|file| FileType::from_raw_mode(file.st_mode) == FileType::RegularFile);
+        Self {
+            out,
+            cancel,
+            at_once: if is_file { usize::MAX } else { PIPE_PIECE },
+            is_gone: false,
+        }
+    }
+
+    /// Waits until something can be written, or a stop is asked for.
+    fn wait(&self) -> io::Result<()> {
+        loop {
+            self.cancel.check().map_err(io::Error::other)?;
+            let mut polled = [PollFd::new(&self.out, PollFlags::OUT)];
+            match poll(&mut polled, Some(&TICK)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                // What else there is to say, writing will.
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+impl Write for PointsOut<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes);
+        let piece = &bytes[..bytes.len().min(self.at_once)];
+        let written = self
+            .wait()
+            .and_then(|()| rustix::io::write(&self.out, piece).map_err(io::Error::from));
         written.inspect_err(|error| self.is_gone |= is_gone(error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let flushed = self.out.flush();
-        flushed.inspect_err(|error| self.is_gone |= is_gone(error))
+        Ok(())
     }
 }

@@ -30,8 +30,8 @@ pub use check::check;
 pub use check::{CheckOptions, CheckReport};
 pub use copy::{CopyOptions, CopyReport, CopyState, SetCopy, copy};
 pub use export::{
-    ExportOptions, ExportReport, ExportSource, ExportTally, ExportTarget, LineOptions, NewlineRule,
-    export,
+    ExportDatabase, ExportOptions, ExportReport, ExportSource, ExportTally, ExportTarget,
+    LineOptions, NewlineRule, SplitLimits, export,
 };
 pub use forget::Reason;
 pub use forget::{ForgetOptions, ForgetReport, GroupServer};

@@ -6,18 +6,24 @@ use std::path::Path;
 
 use crate::support::process::{Run, Snap, backup_of};
 use crate::support::service::copy;
-use crate::support::{each, folder, utf8};
+use crate::support::{each, folder, tree, utf8};
+
+/// The backup of a data set, in a folder.
+fn backup() -> (tempfile::TempDir, std::path::PathBuf) {
+    let place = folder();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/influxd-1.6.7");
+    copy(&data, &place.path().join("source"));
+    let dir = place.path().join("backup");
+    backup_of(&place.path().join("source"), &["-database", "plain"], &dir)
+        .run()
+        .expect(0);
+    (place, dir)
+}
 
 #[test]
 fn an_export_that_ends_at_any_step_leaves_no_file_that_is_not_whole() {
-    let place = folder();
+    let (place, dir) = backup();
     let path = |name: &str| place.path().join(name);
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/influxd-1.6.7");
-    copy(&data, &path("source"));
-    let dir = path("backup");
-    backup_of(&path("source"), &["-database", "plain"], &dir)
-        .run()
-        .expect(0);
     let export = |name: &str| {
         let file = path(name);
         Snap::new(["export", "-o", utf8(&file), utf8(&dir)])
@@ -47,4 +53,47 @@ fn an_export_that_ends_at_any_step_leaves_no_file_that_is_not_whole() {
             },
         );
     }
+}
+
+#[test]
+fn an_export_in_parts_that_ends_at_any_step_has_a_first_part_only_if_it_has_all() {
+    let (place, dir) = backup();
+    let export = |name: &str| {
+        let folder = place.path().join(name);
+        fs::create_dir(&folder).expect("a folder");
+        let file = folder.join("x.lp");
+        Snap::new([
+            "export",
+            "-max-bytes",
+            "1KiB",
+            "-o",
+            utf8(&file),
+            utf8(&dir),
+        ])
+    };
+    let parts = |name: &str| tree::visible_files(&place.path().join(name));
+    let log = place.path().join("log");
+    export("whole")
+        .env("SNAP_FAILPOINT_LOG", &log)
+        .run()
+        .expect(0);
+    let expected = parts("whole");
+    assert!(expected.len() > 3 && expected.contains_key("x-0001.lp"));
+    let steps = fs::read_to_string(log).expect("a log").lines().count();
+    let how = ["kill", "fail", "fail-from"];
+    each(
+        (1..=steps).flat_map(|step| how.map(|how| (how, step))),
+        |(how, step)| {
+            let name = format!("{how}{step}");
+            let failpoint = format!("{how}:{step}");
+            export(&name).env("SNAP_FAILPOINT", failpoint).run();
+            let found = parts(&name);
+            assert!(
+                found.iter().all(|(name, part)| expected[name] == *part),
+                "{name}"
+            );
+            let is_whole = found.len() == expected.len();
+            assert!(is_whole || !found.contains_key("x-0001.lp"), "{name}");
+        },
+    );
 }

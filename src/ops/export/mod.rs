@@ -41,12 +41,12 @@ use crate::text::plural;
 use crate::time::Bounds;
 use crate::tsm::sought_series::SoughtSeries;
 use lines::LineWriter;
-use output::ExportFile;
+use output::{ExportFiles, ExportOut, OneStream};
 use points_writer::PointsWriter;
 use running::FLUSH_TIMEOUT;
 use shard::{Prepared, PreparedShard};
 
-pub use lines::{LineOptions, NewlineRule};
+pub use lines::{ExportDatabase, LineOptions, NewlineRule, SplitLimits};
 
 /// What to export, and how.
 #[derive(Debug, Clone)]
@@ -82,7 +82,8 @@ pub enum ExportSource {
 
 /// Where the points go.
 pub enum ExportTarget<'a> {
-    /// A file, which gets its name when it is whole; compressed where the name ends with .gz.
+    /// A file, which gets its name when it is whole; compressed where the name ends with .gz. With
+    /// limits of what one may hold, several, whose names have a number each.
     File(PathBuf),
     /// Anything else.
     Stream(&'a mut dyn Write),
@@ -93,6 +94,8 @@ pub enum ExportTarget<'a> {
 pub struct ExportReport {
     /// The set, where a set was exported.
     pub set: Option<SetId>,
+    /// The files that were written.
+    pub files: Vec<PathBuf>,
     /// Shards.
     pub shards: usize,
     /// What was written of them.
@@ -148,17 +151,17 @@ pub fn export(
         tally: ExportTally::default(),
         missing: Vec::new(),
     };
-    let set = match target {
+    let (set, files) = match target {
         ExportTarget::File(path) => {
-            let mut file = ExportFile::create(&path)?;
-            let exported = exporter.export(&mut file)?;
-            file.finish()?;
-            exported
+            let mut files = ExportFiles::create(&path, options.lines.split.are_given())?;
+            let set = exporter.export(&mut files)?;
+            (set, files.finish()?)
         }
-        ExportTarget::Stream(stream) => exporter.export(stream)?,
+        ExportTarget::Stream(stream) => (exporter.export(&mut OneStream(stream))?, Vec::new()),
     };
     Ok(ExportReport {
         set,
+        files,
         shards: exporter.shards,
         tally: exporter.tally,
         missing: exporter.missing,
@@ -179,7 +182,7 @@ struct Exporter<'a> {
 
 impl Exporter<'_> {
     /// Exports everything that is meant; the set.
-    fn export(&mut self, out: &mut dyn Write) -> Result<Option<SetId>> {
+    fn export(&mut self, out: &mut dyn ExportOut) -> Result<Option<SetId>> {
         let set = self.export_all(out)?;
         // Of what is damaged, nobody knows which series are in it.
         if self.missing.is_empty() {
@@ -193,7 +196,7 @@ impl Exporter<'_> {
         Ok(set)
     }
 
-    fn export_all(&mut self, out: &mut dyn Write) -> Result<Option<SetId>> {
+    fn export_all(&mut self, out: &mut dyn ExportOut) -> Result<Option<SetId>> {
         match &self.options.source {
             ExportSource::Set { repository, set } => {
                 let set = set.as_deref();
@@ -289,7 +292,7 @@ impl Exporter<'_> {
         &mut self,
         plan: ExportPlan<T>,
         prepare: &(impl Fn(T, Context<'_>) -> Result<Prepared> + Sync),
-        out: &mut dyn Write,
+        out: &mut dyn ExportOut,
     ) -> Result<()> {
         let count = plan.shards.len();
         let context = self.context;
@@ -299,7 +302,7 @@ impl Exporter<'_> {
             count,
             bytes: plan.bytes,
         });
-        let mut writer = LineWriter::new(self.options.lines, &plan.data, &plan.databases, out)?;
+        let mut writer = LineWriter::new(self.options.lines, &plan.data, plan.databases, out)?;
         // A failure here stops the other thread as well.
         let stop = context.cancel.child();
         let cancel = &stop;
@@ -323,6 +326,11 @@ impl Exporter<'_> {
         self.tally = writer.tally();
         context.check()?;
         exported?;
+        let findings = writer.findings().into_iter();
+        self.missing.extend(findings.map(|reason| Shortfall {
+            shard: None,
+            reason,
+        }));
         Ok(out.flush()?)
     }
 

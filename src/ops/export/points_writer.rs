@@ -38,6 +38,9 @@ pub(super) trait PointsWriter {
     /// Those of the target.
     fn end_shard(&mut self, told: &mut Told) -> Result<()>;
 
+    /// What whoever reads the points cannot take of all that was written, a sentence each.
+    fn findings(&self) -> Vec<String>;
+
     /// What was written up to here.
     fn tally(&self) -> ExportTally;
 }

@@ -15,14 +15,16 @@ pub(crate) struct ExportSummary<'a> {
     /// What was run.
     #[schemars(extend("const" = "export"))]
     command: &'static str,
-    /// The id of the set that was exported; null for a stopped server.
+    /// The id of the set that was exported; null for a server.
     set: Option<&'a str>,
-    /// The backup directory, as it was given; null for a stopped server.
+    /// The backup directory, as it was given; null for a server.
     directory: Option<&'a str>,
-    /// The data directory of a stopped server, or null.
+    /// The address of a running server, or the data directory of a stopped one; else null.
     host: Option<&'a str>,
-    /// The file that was written; null for standard output.
+    /// The file that was written, as it was named; null for standard output.
     output: Option<String>,
+    /// The files that were written: one, or with -max-lines or -max-bytes as many as it took.
+    files: Vec<String>,
     /// Shards exported.
     shards: usize,
     /// Series written, each counted in each shard.
@@ -53,6 +55,11 @@ impl<'a> ExportSummary<'a> {
             directory: report.set.as_ref().map(|_| from),
             host: report.set.is_none().then_some(from),
             output: file.map(|file| file.display().to_string()),
+            files: report
+                .files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect(),
             shards: report.shards,
             series: tally.series,
             points: tally.points,
@@ -69,7 +76,14 @@ impl<'a> ExportSummary<'a> {
             0 => String::new(),
             count => format!(", {}", plural(count, "fault")),
         };
-        let file = self.output.as_ref().map(|file| format!(", in {file}"));
+        let file = match &self.files[..] {
+            [] => None,
+            [file] => Some(format!(", in {file}")),
+            [first, .., last] => Some(format!(
+                ", in {}, {first} to {last}",
+                plural(self.files.len(), "file")
+            )),
+        };
         let from = match self.set {
             Some(set) => format!("set {set}"),
             None => self.host.unwrap_or_default().to_owned(),
