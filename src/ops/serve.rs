@@ -126,7 +126,8 @@ pub(crate) fn serve_embedded(
     ))
 }
 
-fn ensure_not_running(directories: &[Option<&PathBuf>]) -> Result<()> {
+/// Refuses directories that an influxd has open.
+pub(super) fn ensure_not_running(directories: &[Option<&PathBuf>]) -> Result<()> {
     let directories: Vec<&Path> = directories
         .iter()
         .flatten()
