@@ -17,7 +17,7 @@ use prost::Message;
 
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
-use crate::influxd_dir::{LocalShards, Ownership, ensure_directory_name, shards_below};
+use crate::influxd_dir::{LocalShards, Ownership, all_shards_below, ensure_directory_name};
 use crate::io::durable;
 use crate::io::open::open_regular;
 use crate::metastore::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
@@ -72,6 +72,7 @@ pub fn rebuild_metastore(
         waldir.as_ref(),
     ];
     ensure_not_running(&all)?;
+    directories.ensure_named_wal()?;
     ensure_settled(&directories.datadir)?;
     let shards = find_shards(&directories.datadir, waldir.as_deref())?;
     let store = LocalShards::open(&directories.datadir, waldir.as_deref(), false)?;
@@ -132,8 +133,10 @@ fn find_shards(datadir: &Path, waldir: Option<&Path>) -> Result<Vec<ShardPath>> 
         "there is no data directory {}",
         datadir.display()
     );
-    let mut shards = shards_below(datadir);
-    shards.extend(waldir.map(shards_below).unwrap_or_default());
+    let mut shards = all_shards_below(datadir)?;
+    if let Some(waldir) = waldir {
+        shards.extend(all_shards_below(waldir)?);
+    }
     shards.sort();
     shards.dedup();
     let mut known: BTreeMap<u64, &ShardPath> = BTreeMap::new();
