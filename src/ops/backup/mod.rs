@@ -52,6 +52,7 @@ use crate::wire::Dialect;
 use attempts::ShardAttempts;
 use commit::SettledShard;
 use download::Attempted;
+pub(super) use health::IN_A_ROW;
 use health::ServerHealth;
 use incremental::Base;
 use outcome::ShardOutcome;

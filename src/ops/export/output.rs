@@ -7,12 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::error::{Error, ErrorKind};
 use crate::io::durable;
+use crate::shard_tar::gzip::GzipWriter;
 
 /// Bytes written at a time.
 const CHUNK: usize = 256 << 10;
@@ -46,7 +45,8 @@ struct FileNames {
 
 enum Out {
     Plain(BufWriter<NamedTempFile>),
-    Gzip(Box<GzEncoder<BufWriter<NamedTempFile>>>),
+    /// Compressed on all cores.
+    Gzip(Box<GzipWriter<BufWriter<NamedTempFile>>>),
 }
 
 impl ExportFiles {
@@ -64,7 +64,7 @@ impl ExportFiles {
         };
         names.ensure_free()?;
         Ok(Self {
-            current: names.begin()?,
+            current: names.begin(0)?,
             names,
             whole: Vec::new(),
         })
@@ -107,15 +107,16 @@ fn name(temporary: &TempPath, path: &Path) -> Result<()> {
 }
 
 impl FileNames {
-    fn begin(&self) -> Result<Out> {
+    fn begin(&self, nth: usize) -> Result<Out> {
         let file = durable::unfinished_in(durable::directory_of(&self.path))?;
         let file = BufWriter::with_capacity(CHUNK, file);
-        Ok(
-            match self.path.extension().is_some_and(|suffix| suffix == "gz") {
-                true => Out::Gzip(Box::new(GzEncoder::new(file, Compression::fast()))),
-                false => Out::Plain(file),
-            },
-        )
+        let mut inside = self.nth(nth);
+        if inside.extension().is_none_or(|suffix| suffix != "gz") {
+            return Ok(Out::Plain(file));
+        }
+        inside.set_extension("");
+        let name = inside.file_name().unwrap_or_default().to_string_lossy();
+        Ok(Out::Gzip(Box::new(GzipWriter::new(&name, file))))
     }
 
     /// The path of a file.
@@ -190,7 +191,7 @@ impl Out {
     fn finish(self) -> Result<TempPath> {
         let buffered = match self {
             Self::Plain(file) => file,
-            Self::Gzip(member) => member.finish()?,
+            Self::Gzip(member) => member.finish()?.0,
         };
         let file = buffered
             .into_inner()
@@ -208,7 +209,7 @@ fn is_there(path: &Path) -> Error {
 
 impl ExportOut for ExportFiles {
     fn next_file(&mut self) -> Result<()> {
-        let next = self.names.begin()?;
+        let next = self.names.begin(self.whole.len() + 1)?;
         let whole = std::mem::replace(&mut self.current, next).finish();
         let writing = || format!("writing {}", self.names.path.display());
         self.whole.push(whole.with_context(writing)?);
