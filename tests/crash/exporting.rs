@@ -24,18 +24,20 @@ fn backup() -> (tempfile::TempDir, std::path::PathBuf) {
 fn an_export_that_ends_at_any_step_leaves_no_file_that_is_not_whole() {
     let (place, dir) = backup();
     let path = |name: &str| place.path().join(name);
-    let export = |name: &str| {
-        let file = path(name);
+    // In a folder each: the name of a file stands in what is compressed.
+    let export = |folder: &str, name: &str| {
+        fs::create_dir(path(folder)).expect("a folder");
+        let file = path(folder).join(name);
         Snap::new(["export", "-o", utf8(&file), utf8(&dir)])
     };
-    for suffix in ["lp", "lp.gz"] {
-        let log = path(&format!("log.{suffix}"));
-        let whole = format!("whole.{suffix}");
-        export(&whole)
+    for name in ["points.lp", "points.lp.gz"] {
+        let log = path(&format!("log.{name}"));
+        let whole = format!("whole.{name}");
+        export(&whole, name)
             .env("SNAP_FAILPOINT_LOG", &log)
             .run()
             .expect(0);
-        let expected = fs::read(path(&whole)).expect("the export");
+        let expected = fs::read(path(&whole).join(name)).expect("the export");
         assert!(expected.len() > 500);
         let steps = fs::read_to_string(log).expect("a log").lines().count();
         assert!(steps >= 3, "{steps} steps");
@@ -43,12 +45,12 @@ fn an_export_that_ends_at_any_step_leaves_no_file_that_is_not_whole() {
         each(
             (1..=steps).flat_map(|step| how.map(|how| (how, step))),
             |(how, step)| {
-                let name = format!("{how}{step}.{suffix}");
+                let folder = format!("{how}{step}.{name}");
                 let failpoint = format!("{how}:{step}");
-                let run: Run = export(&name).env("SNAP_FAILPOINT", failpoint).run();
+                let run: Run = export(&folder, name).env("SNAP_FAILPOINT", failpoint).run();
                 assert_eq!(run.signal.is_some(), *how == "kill", "{run:?}");
-                if let Ok(found) = fs::read(path(&name)) {
-                    assert!(found == expected, "{name}");
+                if let Ok(found) = fs::read(path(&folder).join(name)) {
+                    assert!(found == expected, "{folder}");
                 }
             },
         );
@@ -71,7 +73,11 @@ fn an_export_in_parts_that_ends_at_any_step_has_a_first_part_only_if_it_has_all(
             utf8(&dir),
         ])
     };
-    let parts = |name: &str| tree::visible_files(&place.path().join(name));
+    let parts = |name: &str| {
+        let mut files = tree::files(&place.path().join(name));
+        files.retain(|name, _| !name.starts_with('.'));
+        files
+    };
     let log = place.path().join("log");
     export("whole")
         .env("SNAP_FAILPOINT_LOG", &log)
