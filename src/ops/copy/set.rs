@@ -44,7 +44,13 @@ impl CopyRun<'_> {
         self.ensure_there(record)?;
         let name = self.target.name_for(self.source, at, record);
         let (target, wait) = (&self.options.target, self.options.retry_lock);
-        let begun = SetWriter::begin_copy(target, name, wait, self.context.cancel);
+        let begun = SetWriter::begin_copy(
+            target,
+            name,
+            &self.target.numbers,
+            wait,
+            self.context.cancel,
+        );
         let mut writer = begun.map_err(CopyFault::of_target)?;
         if !std::mem::replace(&mut self.has_warned, true) {
             let warnings = writer.warnings().iter();

@@ -440,6 +440,45 @@ fn a_copy_that_fails_leaves_the_files_that_another_set_has_under_its_names() {
 }
 
 #[test]
+fn a_set_that_was_removed_is_copied_again_beside_one_that_names_a_file_of_it() {
+    for target in repositories("target") {
+        let source = source(Layout::Portable);
+        let prefix = TestRepository::of_objects("prefix");
+        copy_all(&source, &prefix);
+        let first = prefix.sets()[0].clone();
+        let shared = first.shards[0].file.as_ref().unwrap().name.clone();
+        let record = format!(".snap/{FIRST}.json");
+        let goes = |name: &String| {
+            *name == record || (*name != shared && first.files().any(|file| file.name == *name))
+        };
+        let stays = prefix.names().into_iter().filter(|name| !goes(name));
+        stays.for_each(|name| _ = target.put(&name, &prefix.content(&name)));
+        let (report, copies) = copy_all(&source, &target);
+        assert_eq!((report.copied.len(), report.present), (1, 1), "{copies:?}");
+        let sets = target.sets();
+        assert_eq!(sets[0].shards[0].file.as_ref().unwrap().name, shared);
+        target.expect_nothing_but(&sets);
+    }
+}
+
+#[test]
+fn a_set_is_refused_with_the_name_that_something_else_has() {
+    for target in repositories("target") {
+        let source = source(Layout::Portable);
+        let taken = format!("{FIRST}.s2.tar.gz");
+        target.put(&taken, b"a stranger");
+        let (report, copies) = copy_all(&source, &target);
+        assert_eq!(report.copied, [SetId::from(SECOND)]);
+        let (why, kind) = reason(&copies[0]);
+        assert_eq!(kind, ErrorKind::Refused);
+        assert!(why.contains(&taken), "{why}");
+        assert_eq!(target.content(&taken), b"a stranger");
+        target.remove(&taken);
+        assert_eq!(copy_all(&source, &target).0.copied, [SetId::from(FIRST)]);
+    }
+}
+
+#[test]
 fn one_place_and_no_place_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let link = directory.path().join("link");
@@ -449,6 +488,8 @@ fn one_place_and_no_place_are_refused() {
     assert_eq!(kind_of(&run(&options).unwrap_err()), ErrorKind::Usage);
     let inside = directory.path().join(".snap/copy");
     options.target = inside.into();
+    assert_eq!(kind_of(&run(&options).unwrap_err()), ErrorKind::Usage);
+    options.target = Location::parse("s3://bucket/db1/.snap").unwrap();
     assert_eq!(kind_of(&run(&options).unwrap_err()), ErrorKind::Usage);
     options.target = directory.path().into();
     options.source = directory.path().join("nowhere").into();

@@ -19,6 +19,7 @@ use super::claim::Claim;
 use super::copied_name::CopiedName;
 use super::hidden::{RECORD, UNFINISHED, name_of, own_name};
 use super::location::Location;
+use super::next_number::UsedNumbers;
 use super::prune;
 use super::record::{SetRecord, ShardRecord, file_names};
 use super::recover::sweep;
@@ -55,6 +56,8 @@ pub(crate) struct SetWriter {
     copied: Option<CopiedName>,
     /// The set whose staged files its files are: the first id that it had.
     staged: SetId,
+    /// What numbers others have.
+    used: UsedNumbers,
     /// What its files are to be called, once that is decided.
     names: Option<SetNames>,
     /// What keeps other runs away, where there is no lock.
@@ -100,11 +103,14 @@ impl SetWriter {
         resume: bool,
         cancel: &Cancel,
     ) -> Result<Self> {
-        Self::begin_in(location.into().store()?, wait, resume, None, cancel)
+        let location = location.into();
+        location.ensure_not_hidden()?;
+        Self::begin_in(location.store()?, wait, resume, None, cancel)
     }
 
     /// As [`SetWriter::begin`], for a set of another repository, which keeps its id. Where the
-    /// directory has a lock, what another copy of it had finished can be taken over.
+    /// directory has a lock, what another copy of it had finished can be taken over. Which numbers
+    /// are `used` there is known from earlier copies, or will be by later ones.
     ///
     /// # Errors
     ///
@@ -112,12 +118,16 @@ impl SetWriter {
     pub(crate) fn begin_copy(
         location: &Location,
         name: CopiedName,
+        used: &UsedNumbers,
         wait: Duration,
         cancel: &Cancel,
     ) -> Result<Self> {
+        location.ensure_not_hidden()?;
         let store = location.store()?;
         let resume = store.has_lock();
-        Self::begin_in(store, wait, resume, Some(name), cancel)
+        let mut writer = Self::begin_in(store, wait, resume, Some(name), cancel)?;
+        writer.used = used.clone();
+        Ok(writer)
     }
 
     /// As [`SetWriter::begin`] or [`SetWriter::begin_copy`], in any store.
@@ -162,6 +172,7 @@ impl SetWriter {
             id,
             started,
             copied,
+            used: UsedNumbers::default(),
             names: None,
             claim: None,
             going: HashSet::new(),
