@@ -202,6 +202,17 @@ fn what_came_damaged_is_told_and_an_endpoint_with_a_path_where_nothing_is_there(
 }
 
 #[test]
+fn what_arrived_damaged_is_sent_again_as_it_was() {
+    for code in ["BadDigest", "XAmzContentSHA256Mismatch"] {
+        let damaged = refusal("400 Bad Request", code);
+        let script = script(&[&damaged, &damaged, &response("200 OK", ETAG, "")]);
+        write(&script.store(5), "meta.00", b"x").unwrap();
+        let md5 = |request| script.head(request).contains("ndtkysamgdt1yfzofvxnpg==");
+        assert!(script.asked().len() == 3 && (0..3).all(md5));
+    }
+}
+
+#[test]
 fn a_storm_is_waited_out_and_one_without_end_is_given_up() {
     let busy = refusal("503 Slow Down", "SlowDown");
     let late = refusal("400 Bad Request", "RequestTimeout");
