@@ -144,8 +144,9 @@ impl Maintenance {
         cancel: &Cancel,
     ) -> Result<(Self, Removed)> {
         let lock = store.lock(wait, cancel)?;
-        sweep(&*store, None, None, cancel)?;
-        let removed = finish(&*store, &mut || Ok(cancel.check()?))?;
+        let hidden = store.list(Folder::Hidden)?;
+        sweep(&*store, &hidden, None, None, cancel)?;
+        let removed = finish(&*store, &hidden, &mut || Ok(cancel.check()?))?;
         Ok((Self { store, _lock: lock }, removed))
     }
 
@@ -302,15 +303,20 @@ fn measure(store: &dyn Store, sets: &[&SetRecord], others: &Needs) -> Result<Rem
 }
 
 /// Completes removals that were cut short, or put off. The lock must be held, where there is one.
-pub(super) fn finish(store: &dyn WritableStore, check: Check<'_>) -> Result<Removed> {
-    let hidden = store.list(Folder::Hidden)?;
+/// `hidden` is what was in the hidden folder a while ago: nothing brings back a record that was
+/// taken away as long as its `.forget` is there.
+pub(super) fn finish(
+    store: &dyn WritableStore,
+    hidden: &[StoreEntry],
+    check: Check<'_>,
+) -> Result<Removed> {
     let counting: HashSet<&str> = hidden
         .iter()
         .filter_map(|entry| own_name(&entry.name))
         .filter_map(|(id, kind)| (kind == RECORD).then_some(id))
         .collect();
     let mut due = Vec::new();
-    for entry in &hidden {
+    for entry in hidden {
         let Some((id, REMOVAL)) = own_name(&entry.name) else {
             continue;
         };
@@ -318,7 +324,8 @@ pub(super) fn finish(store: &dyn WritableStore, check: Check<'_>) -> Result<Remo
         if counting.contains(id) {
             // A copy of the directory that was made meanwhile can have both names: then the set
             // counts. Or another run is about to remove the record.
-            if age >= store.grace() && (store.has_lock() || age >= RETIREMENT) {
+            let is_left = age >= store.grace() && (store.has_lock() || age >= RETIREMENT);
+            if is_left && is_there(store, &name_of(id, RECORD))? {
                 tolerated(store.remove(&name_of(id, REMOVAL)))?;
             }
         } else if age >= store.grace() {

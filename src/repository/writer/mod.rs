@@ -28,7 +28,7 @@ use super::set_id::SetId;
 use super::set_names::SetNames;
 use super::snapshot::read_record;
 use super::staged_file::SealedFile;
-use super::store::{Folder, StoreLock, WritableStore};
+use super::store::{Folder, StoreEntry, StoreLock, WritableStore};
 use crate::cancel::Cancel;
 use alive::{Heartbeat, SignsOfLife};
 use reserve::free_stamp;
@@ -139,14 +139,15 @@ impl SetWriter {
         cancel: &Cancel,
     ) -> Result<Self> {
         let lock = store.lock(wait, cancel)?;
+        let hidden = store.list(Folder::Hidden)?;
         let earlier = match (resume, &copied) {
             (false, _) => None,
-            (true, None) => newest_resumable(&store)?,
+            (true, None) => newest_resumable(&store, &hidden),
             (true, Some(copied)) => ResumableRun::read(&store, &copied.id),
         };
         let copy = copied.as_ref().map(|copied| &copied.id);
-        sweep(&*store, earlier.as_ref(), copy, cancel)?;
-        prune::finish(&*store, &mut || Ok(cancel.check()?))?;
+        sweep(&*store, &hidden, earlier.as_ref(), copy, cancel)?;
+        prune::finish(&*store, &hidden, &mut || Ok(cancel.check()?))?;
         let (id, started) = match &copied {
             None => free_stamp(&*store, cancel)?,
             Some(copied) => {
@@ -324,9 +325,8 @@ impl Drop for SetWriter {
 }
 
 /// What the newest run that made no set had finished.
-fn newest_resumable(store: &Arc<dyn WritableStore>) -> Result<Option<ResumableRun>> {
-    let entries = store.list(Folder::Hidden)?;
-    let own: HashSet<(&str, &str)> = entries
+fn newest_resumable(store: &Arc<dyn WritableStore>, hidden: &[StoreEntry]) -> Option<ResumableRun> {
+    let own: HashSet<(&str, &str)> = hidden
         .iter()
         .filter_map(|entry| own_name(&entry.name))
         .collect();
@@ -336,10 +336,9 @@ fn newest_resumable(store: &Arc<dyn WritableStore>) -> Result<Option<ResumableRu
         .filter(|(id, kind)| *kind == UNFINISHED && !own.contains(&(*id, RECORD)));
     let mut ids: Vec<SetId> = unfinished.map(|(id, _)| SetId::from(*id)).collect();
     ids.sort_unstable();
-    Ok(ids
-        .iter()
+    ids.iter()
         .rev()
-        .find_map(|id| ResumableRun::read(store, id)))
+        .find_map(|id| ResumableRun::read(store, id))
 }
 
 #[cfg(test)]
