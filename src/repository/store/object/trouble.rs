@@ -38,6 +38,8 @@ pub(super) enum Kind {
     Clock(i64),
     /// There is nobody to give credentials.
     NoCredentials,
+    /// The credentials, or what new ones are asked for with, do not count any more.
+    Expired,
     /// Whatever else.
     Other,
 }
@@ -149,6 +151,11 @@ impl Trouble {
                     ))
                     .hint("set the clock, with chrony or NTP")
             }
+            Kind::Expired => ErrorKind::Failed
+                .error(format!(
+                    "{place}: the credentials have expired ({why}); they came from {source}"
+                ))
+                .hint("renew them, and run snap again; a role is renewed while a run goes on"),
             Kind::NoCredentials => ErrorKind::Failed
                 .error(format!("no credentials for {url}: {source}, and {why}"))
                 .hint(credentials_hint(url)),
@@ -196,6 +203,13 @@ fn kind_of_answer(answer: &Answer) -> Kind {
             | "ConditionalRequestConflict",
         ) => busy(),
         (_, "BadDigest" | "XAmzContentSHA256Mismatch") => Kind::Damaged,
+        (
+            _,
+            "ExpiredToken"
+            | "ExpiredTokenException"
+            | "InvalidIdentityToken"
+            | "TokenRefreshRequired",
+        ) => Kind::Expired,
         (301 | 307 | 400, _) if answer.region.is_some() => {
             Kind::Elsewhere(answer.region.clone().unwrap_or_default())
         }
