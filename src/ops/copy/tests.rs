@@ -171,6 +171,41 @@ fn a_copy_that_is_killed_at_any_step_leaves_whole_sets_and_the_next_ends_it() {
 }
 
 #[test]
+fn what_a_killed_copy_leaves_goes_with_a_removal_or_a_copy_after_the_grace_period() {
+    for layout in LAYOUTS {
+        let source = source(layout);
+        let mut ended = false;
+        for steps in 0..200 {
+            let target = TestRepository::of_objects("target");
+            target.set_grace(DAY);
+            let killed = run(&options(&source, target.stopping_after(steps)));
+            // Before, nobody knows that the run is dead.
+            let left = target.names();
+            target.maintain();
+            assert_eq!(target.names(), left, "after {steps} steps");
+            target.pass(2 * DAY);
+            if steps % 2 == 0 {
+                target.maintain();
+                let sets = target.sets();
+                target.expect_nothing_but(&sets);
+            }
+            let (report, _) = copy_all(&source, &target);
+            assert_eq!(report.worst, None);
+            target.pass(2 * DAY);
+            target.maintain();
+            let sets = target.sets();
+            assert_eq!(sets.len(), 2);
+            target.expect_nothing_but(&sets);
+            if killed.is_ok() {
+                ended = true;
+                break;
+            }
+        }
+        assert!(ended);
+    }
+}
+
+#[test]
 fn a_set_whose_number_another_has_gets_the_next_and_the_order_stays() {
     for layout in LAYOUTS {
         for target in repositories("target") {
