@@ -91,6 +91,7 @@ pub use location::Location;
 pub(crate) use lock::FileLock;
 pub use lock::Lock;
 pub use manifest::Manifest;
+pub(crate) use needs::announced;
 pub(crate) use next_number::{UsedNumbers, next_number};
 pub use pin::Pin;
 pub(crate) use prune::Maintenance;

@@ -211,7 +211,7 @@ impl CopyRun<'_> {
         let Some(_held) = source.hold_one(planned.at)? else {
             return Ok(of(CopyState::Removed));
         };
-        match self.copy_set(planned.at, record) {
+        match self.copy_set(planned, record) {
             Ok((copied, added)) => {
                 let number = copied.number;
                 self.target.add(copied);

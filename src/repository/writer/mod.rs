@@ -62,6 +62,8 @@ pub(crate) struct SetWriter {
     names: Option<SetNames>,
     /// What keeps other runs away, where there is no lock.
     claim: Option<Claim>,
+    /// The sets that it builds on.
+    parents: Vec<SetId>,
     /// Files that it wanted to share, and that others are removing.
     going: HashSet<String>,
     /// By what other runs see that this one is at work, where there is no lock.
@@ -176,6 +178,7 @@ impl SetWriter {
             used: UsedNumbers::default(),
             names: None,
             claim: None,
+            parents: Vec::new(),
             going: HashSet::new(),
             signs: None,
             heartbeat: None,
@@ -197,6 +200,12 @@ impl SetWriter {
     /// When the set was begun.
     pub(crate) fn started(&self) -> Timestamp {
         self.started
+    }
+
+    /// Notes which sets of the repository this one builds on. Where one of them goes before this one
+    /// is there, it is not made.
+    pub(crate) fn builds_on(&mut self, parents: impl IntoIterator<Item = SetId>) {
+        self.parents.extend(parents);
     }
 
     /// What an earlier run had finished, if that was one like `run`. Of what it had not finished,
