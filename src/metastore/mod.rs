@@ -5,6 +5,7 @@ mod data;
 pub mod edit;
 mod influxql;
 pub mod proto;
+pub mod regroup;
 pub mod statements;
 pub mod users;
 
