@@ -11,6 +11,8 @@ mod checked_shard;
 mod live;
 mod members;
 mod offline;
+mod one_type;
+mod regrouping;
 mod report;
 mod rewrite;
 mod selection;

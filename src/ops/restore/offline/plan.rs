@@ -17,8 +17,10 @@ use crate::metastore::Data;
 use crate::metastore::edit::{Pick, merge, rename};
 use crate::metastore::users::{UserCount, add_users};
 use crate::ops::Shortfall;
+use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::source::{PlannedShard, SetSelector, Source};
 use crate::repository::{Catalog, SetId};
+use crate::shard::ShardPath;
 use crate::text::{name_list, plural};
 use crate::wire::{MAX_META_BYTES, ShardIds};
 
@@ -30,6 +32,8 @@ pub(crate) struct RestorePlan {
     pub named: Option<Data>,
     /// The shards to restore.
     pub shards: Vec<PlannedShard>,
+    /// The shards of the target, where they are other ones.
+    pub targets: Option<Vec<TargetShard>>,
     /// What of the selection is not in the backup.
     pub missing: Vec<Shortfall>,
     /// What becomes of the backup's users, where they are added.
@@ -48,6 +52,16 @@ pub(crate) struct NewMetastore {
     pub replaces: Option<Vec<u8>>,
 }
 
+impl RestorePlan {
+    /// What the shards that are restored are called in the target.
+    pub(super) fn target_paths(&self) -> Vec<&ShardPath> {
+        match &self.targets {
+            Some(targets) => targets.iter().map(|target| &target.path).collect(),
+            None => self.shards.iter().map(|shard| &shard.target).collect(),
+        }
+    }
+}
+
 impl NewMetastore {
     /// The files it becomes, and their content, the metastore last.
     pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
@@ -63,7 +77,7 @@ pub(super) fn plan(
 ) -> Result<RestorePlan> {
     // A merge brings in what somebody would miss; a server has an `_internal` of its own.
     let selection = options.what.selection(!options.merge);
-    let source = Source::read(
+    let mut source = Source::read(
         catalog,
         SetSelector::named(options.set.as_deref()),
         &selection,
@@ -74,6 +88,7 @@ pub(super) fn plan(
     if options.merge {
         source.ensure_unique_ids()?;
     }
+    source.regroup(&options.what)?;
     let renamed = renamed(&source, options)?;
     let Target {
         metastore,
@@ -86,17 +101,24 @@ pub(super) fn plan(
         ensure_names_stay_inside(&data)?;
         named = Some(data);
     }
-    let shards = source.planned(&options.what, |old| match &shard_ids {
+    let new_id = |old| match &shard_ids {
         Some(ids) => ids.get(&old).copied(),
         None => Some(old),
-    })?;
+    };
+    let targets = source.regrouped(&options.what, new_id)?;
+    let shards = match &targets {
+        Some(_) => source.planned(&options.what, Some)?,
+        None => source.planned(&options.what, new_id)?,
+    };
     if options.datadir.is_some() {
         source.report_missing(catalog, &selection, context)?;
+        source.report_regrouping(&options.what, context)?;
     }
     Ok(RestorePlan {
         metastore,
         named,
         shards,
+        targets,
         missing: source.chains.missing,
         users,
         set: source.set,
@@ -207,7 +229,7 @@ fn merged(
     options: &RestoreOptions,
     context: Context<'_>,
 ) -> Result<Target> {
-    let picks = picks(source, options)?;
+    let picks = picks(source, backup, options)?;
     let merged = merge(existing, source, &picks).with_context(|| {
         ErrorKind::Refused
             .error(format!("adding to {}", metadir.join("meta.db").display()))
@@ -299,8 +321,9 @@ pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
 
 /// What of the backup's metastore a merge adds: what was asked for, or all databases but
 /// `_internal`.
-fn picks(source: &[u8], options: &RestoreOptions) -> Result<Vec<Pick>> {
+fn picks(source: &[u8], backup: &Source, options: &RestoreOptions) -> Result<Vec<Pick>> {
     let what = &options.what;
+    let shards = what.shard.map(|id| backup.regrouped_ids(id));
     let policy = what
         .new_retention_policy
         .clone()
@@ -308,7 +331,7 @@ fn picks(source: &[u8], options: &RestoreOptions) -> Result<Vec<Pick>> {
     let pick = |database: String| Pick {
         database,
         policy: policy.clone(),
-        shards: what.shard.map(|id| BTreeSet::from([id])),
+        shards: shards.clone(),
         deleted_groups: false,
         continuous_queries: true,
         subscriptions: true,

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::journal::ensure_no_foreign_links;
 use super::options::RestoreOptions;
 use super::plan::RestorePlan;
+use super::regroup::Regrouping;
 use super::staging::{HiddenFolders, ShardStaging};
 use super::swap::{Swap, Swapped};
 use super::target;
@@ -15,10 +16,11 @@ use crate::context::Context;
 use crate::influxd_dir::{Ownership, shard_dir};
 use crate::io::durable;
 use crate::ops::restore::checked_shard::CheckedShard;
+use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::rewrite::Left;
-use crate::ops::restore::source::PlannedShard;
 use crate::ops::selection::ensure_series_found;
 use crate::repository::Catalog;
+use crate::shard::ShardPath;
 
 /// Unpacks, checks and writes what was planned: the shards, and what they hold now.
 ///
@@ -54,15 +56,18 @@ fn write_below(
     let ownership = Ownership::below(home)?;
     ownership.create_dirs(home)?;
     let hidden = HiddenFolders::claim(options, home, context)?;
+    ensure_own_links(&plan.target_paths(), options)?;
     let mut planned = std::mem::take(&mut plan.shards);
     planned.sort_by(|a, b| a.source.cmp(&b.source));
-    ensure_own_links(&planned, options)?;
     // Nobody's any more: a run that was killed at its very end may have left it, and nothing in it
     // is to be moved back.
     hidden.remove_others()?;
 
-    let targets = planned.iter().map(|shard| &shard.target);
-    let staging = ShardStaging::of(targets, options.datadir.as_deref(), hidden.main())?;
+    let plan = &*plan;
+    // Shards that are put together are prepared behind those that they are made of.
+    let targets = plan.targets.iter().flatten().map(|target| &target.path);
+    let prepared = planned.iter().map(|shard| &shard.target).chain(targets);
+    let staging = ShardStaging::of(prepared, options.datadir.as_deref(), hidden.main())?;
     let checks = options.checks(hidden.main().to_owned());
     let unpacker = Unpacker {
         catalog,
@@ -73,14 +78,22 @@ fn write_below(
         staging: &staging,
         context,
     };
-    let written = unpacker.unpack(planned).and_then(|(shards, left)| {
+    let written = unpacker.unpack(planned).and_then(|(shards, mut left)| {
         ensure_series_found(&checks.series, &format!("set {}", plan.set))?;
         target::ensure_opens(&shards, options, context)?;
+        let mut prepared: Vec<&ShardPath> = shards.iter().map(|shard| &shard.target).collect();
+        let mut first = 0;
+        if let Some(targets) = &plan.targets {
+            left = put_together(&unpacker, &shards, targets)?;
+            prepared = targets.iter().map(|target| &target.path).collect();
+            first = shards.len();
+        }
         // Under the lock, once more: what was looked at may have changed while the backup was read.
         target::ensure_not_running(options)?;
-        target::ensure_free(shards.iter().map(|shard| &shard.target), options)?;
+        target::ensure_free(&prepared, options)?;
         target::ensure_same_metastore(plan, options)?;
-        let swap = Swap::prepare(plan, &shards, &staging, &hidden, &ownership, options)?;
+        let prepared: Vec<(usize, &ShardPath)> = (first..).zip(prepared).collect();
+        let swap = Swap::prepare(plan, &prepared, &staging, &hidden, &ownership, options)?;
         let swapped = swap.commit(context)?;
         Ok((shards, left, swapped))
     });
@@ -100,12 +113,31 @@ fn write_below(
     }
 }
 
+/// Puts the shards of the target together out of those that were unpacked; what they hold.
+fn put_together(
+    unpacker: &Unpacker<'_>,
+    shards: &[CheckedShard],
+    targets: &[TargetShard],
+) -> Result<Left> {
+    let regrouping = Regrouping {
+        catalog: unpacker.catalog,
+        options: unpacker.options,
+        checks: unpacker.checks,
+        ownership: unpacker.ownership,
+        staging: unpacker.staging,
+        shards,
+        targets,
+        context: unpacker.context,
+    };
+    regrouping.run()
+}
+
 /// Refuses links on the way to where shards are to go that somebody else made.
-fn ensure_own_links(shards: &[PlannedShard], options: &RestoreOptions) -> Result<()> {
+fn ensure_own_links(shards: &[&ShardPath], options: &RestoreOptions) -> Result<()> {
     let waldir = options.wal_dir();
     for root in [&options.datadir, &waldir].into_iter().flatten() {
         for shard in shards {
-            ensure_no_foreign_links(root, &shard_dir(root, &shard.target))?;
+            ensure_no_foreign_links(root, &shard_dir(root, shard))?;
         }
     }
     Ok(())
