@@ -13,6 +13,7 @@ use super::selection::RestoreSelection;
 use super::source::Source;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
+use crate::metastore::RetentionPolicyInfo;
 use crate::metastore::regroup::{GroupPart, NewGroup, regroup};
 use crate::shard::ShardPath;
 use crate::text::{age, few_names, name_list, plural};
@@ -79,22 +80,30 @@ impl Source {
         Ok(())
     }
 
-    /// The policy that is restored, if it is but one.
+    /// The policy that is restored, if it is but one, or but one has shards.
     fn only_policy(&self, what: &RestoreSelection, database: &str) -> Result<String, Error> {
         if let Some(policy) = &what.retention_policy {
             return Ok(policy.clone());
         }
         let policies = self.data.database(database).into_iter();
         let policies = policies.flat_map(|database| &database.retention_policies);
-        let policies: Vec<String> = policies.map(|policy| policy.name.clone()).collect();
-        if let [policy] = &policies[..] {
+        let names = |of: &mut dyn Iterator<Item = &RetentionPolicyInfo>| -> Vec<String> {
+            of.map(|policy| policy.name.clone()).collect()
+        };
+        let all = names(&mut policies.clone());
+        let has_shards = |policy: &&RetentionPolicyInfo| {
+            let mut groups = policy.shard_groups.iter();
+            groups.any(|group| group.deleted_at == 0)
+        };
+        let with_shards = names(&mut policies.filter(has_shards));
+        if let ([policy], _) | (_, [policy]) = (&all[..], &with_shards[..]) {
             return Ok(policy.clone());
         }
         Err(ErrorKind::Usage
             .error(format!(
                 "-shard-duration and -duration are for one retention policy, and '{database}' has {}: {}",
-                policies.len(),
-                name_list(&policies)
+                all.len(),
+                name_list(&all)
             ))
             .hint("name one with -retention; the others are restored by runs of their own"))
     }
@@ -189,8 +198,9 @@ impl Source {
             return Ok(());
         };
         let targets = self.targets(what)?;
-        if self.groups.is_some() && !targets.is_empty() {
-            context.status(told(&targets));
+        if let Some(target) = targets.first().filter(|_| self.groups.is_some()) {
+            let (database, policy) = (&target.path.database, &target.path.retention_policy);
+            context.status(format!("{} of {database}/{policy}", told(&targets)));
         }
         let before = self.policy_duration(what);
         let retention = durations.retention.or(before).unwrap_or(0);
@@ -228,16 +238,16 @@ pub(super) fn cut_shards<'a>(targets: impl Iterator<Item = &'a TargetShard>) -> 
     cut.map(|part| part.shard).collect()
 }
 
-/// `regrouping 30 shards into 2: 3 are cut`.
+/// `regrouping 30 shards (3 are cut) into 2`.
 fn told(targets: &[TargetShard]) -> String {
     let sources: BTreeSet<u64> = targets.iter().flat_map(TargetShard::sources).collect();
     let cut = match cut_shards(targets.iter()).len() {
-        0 => "whole files move".to_owned(),
-        1 => "1 is cut".to_owned(),
-        cut => format!("{cut} are cut"),
+        0 => String::new(),
+        1 => " (1 is cut)".to_owned(),
+        cut => format!(" ({cut} are cut)"),
     };
     let sources = plural(sources.len(), "shard");
-    format!("regrouping {sources} into {}: {cut}", targets.len())
+    format!("regrouping {sources}{cut} into {}", targets.len())
 }
 
 /// What the files of a shard are called in a shard of the target.
@@ -403,10 +413,10 @@ mod tests {
             ["shard 8", "a part of shard 7"]
         );
         let said = told(&[many, one, part]);
-        assert_eq!(said, "regrouping 8 shards into 3: 1 is cut");
+        assert_eq!(said, "regrouping 8 shards (1 is cut) into 3");
         assert_eq!(
             told(&[target(&[(1, false), (2, false)])]),
-            "regrouping 2 shards into 1: whole files move"
+            "regrouping 2 shards into 1"
         );
     }
 }
