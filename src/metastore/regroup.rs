@@ -4,16 +4,17 @@
 //! A group that nests in a new one moves whole; one that straddles a border is cut. Works on the
 //! bytes, as [`super::edit`] does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::Data;
 use super::edit::next;
-use super::proto::{message, number, put_bytes, put_varint, rewrite, text};
+use super::proto::{message, messages, number, put_bytes, put_varint, rewrite, text};
 use super::{RetentionPolicyInfo, ShardGroupInfo};
 use crate::error::{Error, ErrorKind};
+use crate::shard::ShardPath;
 use crate::text::age;
 use crate::time::{Bounds, LEAST};
 
@@ -113,6 +114,57 @@ pub fn regroup(
     })?;
     let groups = groups.map(|groups| groups.into_iter().map(|made| made.group).collect());
     Ok(Regrouped { meta, groups })
+}
+
+/// The metastore without the groups that have one of these shards.
+///
+/// # Errors
+///
+/// When the message is malformed.
+pub(crate) fn without_groups(meta: &[u8], shards: &HashSet<&ShardPath>) -> Result<Vec<u8>> {
+    let without = |group: &[u8], database: &str, policy: &str| -> Result<bool> {
+        let mut ids = messages(group, 5).map(|shard| number(shard?, 1));
+        ids.try_fold(false, |found, id| {
+            let path = ShardPath {
+                database: database.into(),
+                retention_policy: policy.into(),
+                id: id?,
+            };
+            Ok(found || shards.contains(&path))
+        })
+    };
+    rewrite_messages(meta, 5, |database| {
+        let name = text(database, 1)?;
+        let rewritten = rewrite_messages(database, 3, |policy| {
+            let of = text(policy, 1)?;
+            let rewritten = rewrite_messages(policy, 5, |group| {
+                let is_without = without(group, name, of)?;
+                Ok((!is_without).then(|| group.to_vec()))
+            });
+            rewritten.map(Some)
+        });
+        rewritten.map(Some)
+    })
+}
+
+/// Copies a message, with each message in the fields of that number as `edit` makes it, or without
+/// it.
+fn rewrite_messages(
+    bytes: &[u8],
+    number: u32,
+    edit: impl Fn(&[u8]) -> Result<Option<Vec<u8>>>,
+) -> Result<Vec<u8>> {
+    rewrite(bytes, |field, out| {
+        match message(field).filter(|_| field.number == number) {
+            None => out.extend_from_slice(field.raw),
+            Some(inner) => {
+                if let Some(inner) = edit(inner)? {
+                    put_bytes(out, number, &inner);
+                }
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Refuses what influxd refuses in CREATE and ALTER RETENTION POLICY.

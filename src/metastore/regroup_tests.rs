@@ -325,6 +325,28 @@ fn what_cannot_be_told_apart_is_refused() {
 }
 
 #[test]
+fn groups_are_left_out_by_the_shards_they_have() {
+    let groups = |ids: &[u64]| -> Vec<ShardGroupInfo> {
+        let each = ids.iter().map(|id| group(*id, day(0), day(1), &[*id]));
+        each.collect()
+    };
+    let path = |database: &str, policy: &str, id| ShardPath {
+        database: database.into(),
+        retention_policy: policy.into(),
+        id,
+    };
+    let gone = [
+        path("db", "rp", 1),
+        path("db", "rp", 3),
+        path("rp", "other", 900),
+    ];
+    let before = store(groups(&[1, 2, 3])).encode_to_vec();
+    let after = without_groups(&before, &gone.iter().collect()).unwrap();
+    assert_eq!(Data::read(&after).unwrap(), store(groups(&[2])));
+    assert_eq!(without_groups(&before, &HashSet::new()).unwrap(), before);
+}
+
+#[test]
 fn fields_we_do_not_know_survive_at_every_level() {
     let unknown = b"\xfa\x3e\x05later"; // field 1007, bytes
     let grown = |mut bytes: Vec<u8>| {

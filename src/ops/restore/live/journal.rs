@@ -433,6 +433,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::tsm::series_filter::SeriesFilter;
 
     fn begin(directory: &Path, header: &Header) -> Result<LiveJournal> {
         LiveJournal::begin(&directory.into(), header, Context::silent())
@@ -517,6 +518,34 @@ mod tests {
             kind_of(&begin(directory.path(), &header).err().unwrap()),
             ErrorKind::Refused
         );
+    }
+
+    #[test]
+    fn what_older_forms_cannot_say_has_a_form_of_its_own() {
+        let all = RestoreSelection::default();
+        let some = RestoreSelection {
+            series: SeriesFilter {
+                measurements: vec!["m".parse().unwrap()],
+                conditions: Vec::new(),
+            },
+            ..all.clone()
+        };
+        let regrouped = RestoreSelection {
+            shard_duration: Some(1),
+            ..some.clone()
+        };
+        let lasting = RestoreSelection {
+            duration: Some(0),
+            ..all.clone()
+        };
+        let formats = [&all, &some, &regrouped, &lasting].map(needed_format);
+        assert_eq!(formats, [1, 2, 3, 3]);
+        // What an older snap wrote.
+        let old = r#"{"database":"d","retention_policy":null,"shard":null,"new_database":null,"new_retention_policy":null,"start":null,"end":null}"#;
+        let read: RestoreSelection = serde_json::from_str(old).unwrap();
+        assert_eq!(read.database.as_deref(), Some("d"));
+        assert_eq!(read.durations(), None);
+        assert_eq!(serde_json::to_string(&read).unwrap(), old);
     }
 
     #[test]

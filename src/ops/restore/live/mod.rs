@@ -90,7 +90,7 @@ pub fn restore_live(
     let server_metastore = live.metastore()?;
     let start = run.start(&live, &source, &targets, &server_metastore)?;
 
-    let shards = live.checked(&catalog, &source.set, planned, &targets)?;
+    let (targets, shards) = live.checked(&catalog, &source.set, planned, targets)?;
     live.report_left_out(&source, &shards)?;
     let sizes: Vec<u64> = shards
         .iter()
@@ -138,14 +138,15 @@ struct Restored<'a> {
 }
 
 impl Live<'_> {
-    /// Reads the planned shards and checks that they can be sent.
+    /// Reads the planned shards and checks that they can be sent. Shards of the target that get no
+    /// points are left out.
     fn checked(
         &self,
         catalog: &Catalog,
         set: &SetId,
         planned: Vec<PlannedShard>,
-        targets: &[TargetShard],
-    ) -> Result<Vec<CheckedShard>> {
+        targets: Vec<TargetShard>,
+    ) -> Result<(Vec<TargetShard>, Vec<CheckedShard>)> {
         let apply_deletes = self.options.apply_deletes;
         let checks = RestoreChecks {
             leave_index: true,
@@ -163,12 +164,13 @@ impl Live<'_> {
             apply_deletes,
             stop: self.context.cancel,
         };
-        ensure_one_type(targets, &shards, &checks, |_, shard, fields| {
+        let targets = of_backup.without_empty(targets, &shards)?;
+        ensure_one_type(&targets, &shards, &checks, |_, shard, fields| {
             of_backup.types(shard, fields)
         })?;
         let are_cut = !cut_shards(targets.iter()).is_empty();
         filtered::ensure_scratch(&shards, are_cut, apply_deletes)?;
-        Ok(shards)
+        Ok((targets, shards))
     }
 
     /// Tells what would be sent.

@@ -160,7 +160,11 @@ impl Live<'_> {
             .ids
             .clone()
             .unwrap_or_else(|| ids_by_time(targets, server_metastore, header.max_shard_id));
-        for target in targets {
+        // One that is made of parts of others has none where it gets no points.
+        let is_imported = |target: &&TargetShard| {
+            self.what.shard_duration.is_none() || ids.contains_key(&target.id)
+        };
+        for target in targets.iter().filter(is_imported) {
             let path = ids.get(&target.id).map(|id| ShardPath {
                 id: *id,
                 ..target.path.clone()

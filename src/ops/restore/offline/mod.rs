@@ -74,7 +74,6 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
     plan.named = None;
 
     room::ensure_room_to_begin(&catalog, &plan.shards, options)?;
-    let count = plan.target_paths().len();
     let (shards, left) = match options.dry_run {
         true => dry_run(&catalog, &mut plan, options, context)?,
         false => write::write(&catalog, &mut plan, options, context)?,
@@ -88,7 +87,7 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
     let metastore = plan.metastore.as_ref().zip(options.metadir.as_ref());
     Ok(RestoreReport {
         set: plan.set,
-        shards: count,
+        shards: plan.targets.as_ref().map_or(shards.len(), Vec::len),
         files: left.files,
         bytes: left.bytes,
         metastore: metastore.map(|(_, metadir)| metadir.join("meta.db")),
@@ -112,7 +111,7 @@ fn dry_run(
     let planned = std::mem::take(&mut plan.shards);
     let shards = check(catalog, planned, &checks, options.jobs, context)?;
     ensure_series_found(&checks.series, &format!("set {}", plan.set))?;
-    ensure_one_type_in_backup(catalog, plan, &shards, &checks, options, context)?;
+    regroup_in_backup(catalog, plan, &shards, &checks, options, context)?;
     target::ensure_opens(&shards, options, context)?;
     let cut = cut_shards(plan.targets.iter().flatten());
     room::ensure_room_for_checked(&shards, &cut, options)?;
@@ -122,16 +121,16 @@ fn dry_run(
     Ok((shards, left))
 }
 
-/// Refuses shards that cannot be put together, of which nothing was unpacked.
-fn ensure_one_type_in_backup(
+/// Finds out what is put together of shards of which nothing was unpacked, and whether it can be.
+fn regroup_in_backup(
     catalog: &Catalog,
-    plan: &RestorePlan,
+    plan: &mut RestorePlan,
     shards: &[CheckedShard],
     checks: &RestoreChecks,
     options: &RestoreOptions,
     context: Context<'_>,
 ) -> Result<()> {
-    let Some(targets) = &plan.targets else {
+    let Some(targets) = plan.targets.clone() else {
         return Ok(());
     };
     let of_backup = OfBackup {
@@ -140,6 +139,8 @@ fn ensure_one_type_in_backup(
         apply_deletes: options.apply_deletes,
         stop: context.cancel,
     };
+    plan.retain_targets(of_backup.without_empty(targets, shards)?)?;
+    let targets = plan.targets.as_deref().unwrap_or_default();
     ensure_one_type(targets, shards, checks, |_, shard, fields| {
         of_backup.types(shard, fields)
     })

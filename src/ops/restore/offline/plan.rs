@@ -1,7 +1,7 @@
 //! Deciding what a restore into directories is made of: which shards, under which names and ids,
 //! with which metastore.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -15,6 +15,7 @@ use crate::influxd_dir::ensure_directory_name;
 use crate::io::open::read_bounded;
 use crate::metastore::Data;
 use crate::metastore::edit::{Pick, merge, rename};
+use crate::metastore::regroup::without_groups;
 use crate::metastore::users::{UserCount, add_users};
 use crate::ops::Shortfall;
 use crate::ops::restore::regrouping::TargetShard;
@@ -59,6 +60,29 @@ impl RestorePlan {
             Some(targets) => targets.iter().map(|target| &target.path).collect(),
             None => self.shards.iter().map(|shard| &shard.target).collect(),
         }
+    }
+}
+
+impl RestorePlan {
+    /// Leaves shards of the target out that are none of these.
+    ///
+    /// # Errors
+    ///
+    /// When the metastore is malformed.
+    pub(super) fn retain_targets(&mut self, left: Vec<TargetShard>) -> Result<()> {
+        let Some(targets) = self.targets.replace(left.clone()) else {
+            return Ok(());
+        };
+        let left: HashSet<&ShardPath> = left.iter().map(|target| &target.path).collect();
+        let gone: HashSet<&ShardPath> = targets
+            .iter()
+            .map(|target| &target.path)
+            .filter(|path| !left.contains(path))
+            .collect();
+        if let Some(metastore) = self.metastore.as_mut().filter(|_| !gone.is_empty()) {
+            metastore.bytes = without_groups(&metastore.bytes, &gone)?;
+        }
+        Ok(())
     }
 }
 

@@ -11,21 +11,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::options::RestoreOptions;
-use super::staging::ShardStaging;
 use super::target;
-use crate::context::Context;
-use crate::influxd_dir::Ownership;
+use super::unpack::Unpacker;
+use crate::cancel::Cancel;
 use crate::io::durable;
 use crate::ops::queue::{self, Turn};
-use crate::ops::restore::check::{RestoreChecks, not_rewritable};
+use crate::ops::restore::check::not_rewritable;
 use crate::ops::restore::checked_shard::{CheckedShard, ShardFiles};
-use crate::ops::restore::members::ShardMembers;
 use crate::ops::restore::one_type::{TypesOfShard, ensure_one_type, living_types};
 use crate::ops::restore::regrouping::{NewNames, TargetShard};
 use crate::ops::restore::rewrite::{Left, Stopping, write_filtered};
 use crate::ops::room::ensure_room;
-use crate::repository::Catalog;
 use crate::time::Bounds;
 use crate::tsm::fields::Field;
 use crate::tsm::filter::{Filtered, NewTypes, PointFilter};
@@ -35,16 +31,11 @@ use crate::tsm::tombstone::BoundedDeletes;
 
 /// Puts shards of the target together.
 pub(super) struct Regrouping<'a> {
-    pub catalog: &'a Catalog,
-    pub options: &'a RestoreOptions,
-    pub checks: &'a RestoreChecks,
-    pub ownership: &'a Ownership,
-    /// The unpacked shards first, then the shards of the target.
-    pub staging: &'a ShardStaging,
+    /// What unpacked the shards. Its staging has these first, then those of the target.
+    pub unpacker: &'a Unpacker<'a>,
     /// The unpacked shards.
     pub shards: &'a [CheckedShard],
     pub targets: &'a [TargetShard],
-    pub context: Context<'a>,
 }
 
 /// Where files of a shard go.
@@ -63,17 +54,24 @@ impl Regrouping<'_> {
     /// When a field would have several types in a shard; when a file is damaged in what has to be
     /// read of it, or cannot be written.
     pub(super) fn run(&self) -> Result<Left> {
+        let Unpacker {
+            options,
+            staging,
+            ownership,
+            context,
+            ..
+        } = *self.unpacker;
         let types_of = |index: usize, shard: &CheckedShard, fields: &BTreeSet<Field>| {
-            self.types_of(&self.staging.prepared(index), shard, fields)
+            self.types_of(&staging.prepared(index), shard, fields)
         };
-        ensure_one_type(self.targets, self.shards, self.checks, types_of)?;
+        ensure_one_type(self.targets, self.shards, self.unpacker.checks, types_of)?;
         let first = self.shards.len();
-        let directories = (0..self.targets.len()).map(|nth| self.staging.prepared(first + nth));
+        let directories = (0..self.targets.len()).map(|nth| staging.prepared(first + nth));
         let directories: Vec<PathBuf> = directories.collect();
         for directory in &directories {
-            self.ownership.create_dirs(directory)?;
-            if target::wants_tsi1(self.options) {
-                self.ownership.create_dirs(&directory.join("index"))?;
+            ownership.create_dirs(directory)?;
+            if target::wants_tsi1(options) {
+                ownership.create_dirs(&directory.join("index"))?;
             }
         }
         let mut parts = self.parts(&directories);
@@ -83,17 +81,13 @@ impl Regrouping<'_> {
         });
         let jobs = jobs.collect();
         // A failure stops the other threads as well.
-        let stop = self.context.cancel.child();
-        let context = Context {
-            cancel: &stop,
-            ..self.context
-        };
-        let results = queue::work(jobs, self.options.jobs, &stop, |(index, shard, parts)| {
-            let from = self.staging.prepared(index);
-            let placed = self.place_shard(&from, shard, &parts, context);
+        let stop = context.cancel.child();
+        let results = queue::work(jobs, options.jobs, &stop, |(index, shard, parts)| {
+            let from = staging.prepared(index);
+            let placed = self.place_shard(&from, shard, &parts, &stop);
             Turn::Done(placed.inspect_err(|_| stop.cancel()))
         });
-        self.context.check()?;
+        context.check()?;
         let placed = queue::all(results)?;
         for directory in &directories {
             durable::sync_dir(directory)?;
@@ -136,15 +130,7 @@ impl Regrouping<'_> {
         shard: &CheckedShard,
         fields: &BTreeSet<Field>,
     ) -> Result<TypesOfShard> {
-        let members = ShardMembers {
-            catalog: self.catalog,
-            shard: &shard.source,
-            sources: &shard.sources,
-            files: &shard.files,
-            unpacked: Some(directory),
-            scratch: &self.checks.scratch,
-            stop: self.context.cancel,
-        };
+        let members = self.unpacker.members(directory, shard);
         // Files of which nothing was left are gone.
         let is_there = |name: &str| directory.join(name).exists();
         living_types(&members, shard, fields, &BTreeMap::new(), is_there)
@@ -156,7 +142,7 @@ impl Regrouping<'_> {
         from: &Path,
         shard: &CheckedShard,
         parts: &[Part<'_>],
-        context: Context<'_>,
+        stop: &Cancel,
     ) -> Result<Left> {
         let mut left = Left::default();
         for (name, _) in shard
@@ -164,14 +150,14 @@ impl Regrouping<'_> {
             .iter()
             .filter(|(name, _)| name.ends_with(".tsm"))
         {
-            context.check()?;
+            stop.check()?;
             let path = from.join(name);
             if !path.exists() {
                 // Nothing of it is restored.
                 continue;
             }
             for part in parts {
-                let placed = self.place_file(&path, name, part, context);
+                let placed = self.place_file(&path, name, part, stop);
                 let placed = placed.with_context(|| {
                     format!("putting {name} of shard {} where it goes", shard.source)
                 })?;
@@ -189,19 +175,13 @@ impl Regrouping<'_> {
     }
 
     /// Puts a TSM file, or what belongs to a part, where it goes, and its tombstone beside it.
-    fn place_file(
-        &self,
-        path: &Path,
-        name: &str,
-        part: &Part<'_>,
-        context: Context<'_>,
-    ) -> Result<Left> {
+    fn place_file(&self, path: &Path, name: &str, part: &Part<'_>, stop: &Cancel) -> Result<Left> {
         let Some(new) = part.names.get(name) else {
             return Ok(Left::default());
         };
         let place = part.directory.join(&*new);
         if let Some(bounds) = part.bounds {
-            match self.cut(path, &place, bounds, context)? {
+            match self.cut(path, &place, bounds, stop)? {
                 Filtered::Unchanged => durable::rename(path, &place)?,
                 Filtered::Rewritten(()) => {}
                 Filtered::Empty => return Ok(Left::default()),
@@ -217,7 +197,7 @@ impl Regrouping<'_> {
             durable::write_whole_as(
                 &place,
                 |out| io::copy(&mut File::open(&tombstone)?, out).map(drop),
-                |file| self.ownership.give(file, false),
+                |file| self.unpacker.ownership.give(file, false),
             )?;
             left = left.plus(Left::of_file(&place)?);
         }
@@ -230,7 +210,7 @@ impl Regrouping<'_> {
         path: &Path,
         place: &Path,
         bounds: Bounds,
-        context: Context<'_>,
+        stop: &Cancel,
     ) -> Result<Filtered<()>> {
         let filter = PointFilter {
             deletes: &BoundedDeletes::default(),
@@ -241,13 +221,13 @@ impl Regrouping<'_> {
         ensure_room(durable::directory_of(place), fs::metadata(path)?.len())?;
         let file = Stopping {
             file: File::open(path)?,
-            stop: context.cancel,
+            stop,
         };
         let written = write_filtered(&filter, &file, place);
-        context.check()?;
+        stop.check()?;
         let written = written.map_err(|error| not_rewritable(error, true))?;
         if let Filtered::Rewritten(()) = written {
-            self.ownership.apply(place, false)?;
+            self.unpacker.ownership.apply(place, false)?;
         }
         Ok(written)
     }

@@ -16,7 +16,6 @@ use crate::context::Context;
 use crate::influxd_dir::{Ownership, shard_dir};
 use crate::io::durable;
 use crate::ops::restore::checked_shard::CheckedShard;
-use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::rewrite::Left;
 use crate::ops::selection::ensure_series_found;
 use crate::repository::Catalog;
@@ -63,10 +62,11 @@ fn write_below(
     // is to be moved back.
     hidden.remove_others()?;
 
-    let plan = &*plan;
     // Shards that are put together are prepared behind those that they are made of.
-    let targets = plan.targets.iter().flatten().map(|target| &target.path);
-    let prepared = planned.iter().map(|shard| &shard.target).chain(targets);
+    let targets = plan.targets.clone();
+    let of_targets = targets.iter().flatten().map(|target| &target.path);
+    let prepared = planned.iter().map(|shard| &shard.target);
+    let prepared = prepared.chain(of_targets);
     let staging = ShardStaging::of(prepared, options.datadir.as_deref(), hidden.main())?;
     let checks = options.checks(hidden.main().to_owned());
     let unpacker = Unpacker {
@@ -83,8 +83,17 @@ fn write_below(
         target::ensure_opens(&shards, options, context)?;
         let mut prepared: Vec<&ShardPath> = shards.iter().map(|shard| &shard.target).collect();
         let mut first = 0;
+        if let Some(targets) = targets {
+            plan.retain_targets(unpacker.without_empty(targets, &shards)?)?;
+        }
+        let plan = &*plan;
         if let Some(targets) = &plan.targets {
-            left = put_together(&unpacker, &shards, targets)?;
+            let regrouping = Regrouping {
+                unpacker: &unpacker,
+                shards: &shards,
+                targets,
+            };
+            left = regrouping.run()?;
             prepared = targets.iter().map(|target| &target.path).collect();
             first = shards.len();
         }
@@ -111,25 +120,6 @@ fn write_below(
             Err(error)
         }
     }
-}
-
-/// Puts the shards of the target together out of those that were unpacked; what they hold.
-fn put_together(
-    unpacker: &Unpacker<'_>,
-    shards: &[CheckedShard],
-    targets: &[TargetShard],
-) -> Result<Left> {
-    let regrouping = Regrouping {
-        catalog: unpacker.catalog,
-        options: unpacker.options,
-        checks: unpacker.checks,
-        ownership: unpacker.ownership,
-        staging: unpacker.staging,
-        shards,
-        targets,
-        context: unpacker.context,
-    };
-    regrouping.run()
 }
 
 /// Refuses links on the way to where shards are to go that somebody else made.
