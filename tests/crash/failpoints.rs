@@ -598,8 +598,8 @@ fn a_restore_that_regroups_shards_leaves_all_or_what_the_next_one_puts_right() {
     let expected = [
         "1/000000001-000000001.tsm",
         "1/000000002-000000001.tsm",
-        "101/000000001-000000001.tsm",
         "30/000000001-000000001.tsm",
+        "31/000000001-000000001.tsm",
     ];
     assert_eq!(names.collect::<Vec<_>>(), expected);
     let old = SteppedRun::new(&[&[]], &[]);

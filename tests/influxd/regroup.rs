@@ -518,6 +518,45 @@ fn shards_that_overlap_since_the_duration_was_altered_come_into_one() {
 }
 
 #[test]
+fn over_the_shards_that_there_are_nothing_is_left_of_the_old_ones() {
+    let sample = SAMPLE.get();
+    let (dir, folder) = (sample.dir(), folder());
+    offline_in(folder.path(), &dir, &[]).run().expect(0);
+    let shards = || {
+        let mut names = tree::names(&folder.path().join("data/main/days"));
+        names.sort();
+        names
+    };
+    assert_eq!(shards().len(), 30);
+    let flags = ["-database", "main", "-shard-duration", "28d"];
+    let refused = offline_in(folder.path(), &dir, &flags).run().expect(6);
+    assert!(refused.stderr.contains("-force"), "{}", refused.stderr);
+    let flags = [&flags[..], &["-force"]].concat();
+    let dry = offline_in(folder.path(), &dir, &[&flags[..], &["-dry-run"]].concat());
+    let said = dry.run().expect(0).stderr;
+    assert!(
+        said.contains("/2, ") && said.contains("whose points come into other"),
+        "{said}"
+    );
+    assert_eq!(shards().len(), 30);
+    let run = offline_in(folder.path(), &dir, &flags).run().expect(0);
+    assert!(!run.stderr.contains("left in place"), "{}", run.stderr);
+    assert_eq!(shards(), ["1", "29"]);
+    let server = Influxd::start(folder.path(), Index::Inmem);
+    expect_points(
+        &server.points_in("main", "days"),
+        &sample.points,
+        "over the old",
+    );
+    assert!(
+        !server
+            .series("main")
+            .iter()
+            .any(|series| series.contains("gone"))
+    );
+}
+
+#[test]
 fn points_at_both_ends_of_time_are_seen_after_a_restart() {
     let folder = folder();
     let server = Influxd::start(&folder.path().join("source"), Index::Inmem);

@@ -37,7 +37,7 @@ use crate::io::scratch::scratch_dir;
 use crate::ops::selection::ensure_series_found;
 use crate::repository::Catalog;
 use crate::sizes::total;
-use crate::text::{plural, size};
+use crate::text::{name_list, plural, size};
 use crate::tsm::is_tombstone;
 use plan::RestorePlan;
 
@@ -171,6 +171,16 @@ fn describe(
             "would write {} from {}",
             shard_dir(datadir, &target.path).display(),
             target.made_of()
+        ));
+    }
+    if !plan.vacated.is_empty() {
+        let paths = plan.vacated.iter();
+        let places: Vec<String> = paths
+            .map(|path| shard_dir(datadir, path).display().to_string())
+            .collect();
+        context.status(format!(
+            "would remove {}, whose points come into other shards",
+            name_list(&places)
         ));
     }
     let alone = shards.iter().filter(|_| plan.targets.is_none());

@@ -11,7 +11,7 @@ use super::journal::META_FILES;
 use super::options::RestoreOptions;
 use crate::context::Context;
 use crate::error::ErrorKind;
-use crate::influxd_dir::ensure_directory_name;
+use crate::influxd_dir::{ensure_directory_name, shard_dir};
 use crate::io::open::read_bounded;
 use crate::metastore::Data;
 use crate::metastore::edit::{Pick, merge, rename};
@@ -35,6 +35,8 @@ pub(crate) struct RestorePlan {
     pub shards: Vec<PlannedShard>,
     /// The shards of the target, where they are other ones.
     pub targets: Option<Vec<TargetShard>>,
+    /// Shards that are there, and whose points come into other ones.
+    pub vacated: Vec<ShardPath>,
     /// What of the selection is not in the backup.
     pub missing: Vec<Shortfall>,
     /// What becomes of the backup's users, where they are added.
@@ -54,16 +56,17 @@ pub(crate) struct NewMetastore {
 }
 
 impl RestorePlan {
-    /// What the shards that are restored are called in the target.
+    /// What the shards that are replaced are called in the target.
     pub(super) fn target_paths(&self) -> Vec<&ShardPath> {
         match &self.targets {
-            Some(targets) => targets.iter().map(|target| &target.path).collect(),
+            Some(targets) => {
+                let made = targets.iter().map(|target| &target.path);
+                made.chain(&self.vacated).collect()
+            }
             None => self.shards.iter().map(|shard| &shard.target).collect(),
         }
     }
-}
 
-impl RestorePlan {
     /// Leaves shards of the target out that are none of these.
     ///
     /// # Errors
@@ -142,11 +145,34 @@ pub(super) fn plan(
         metastore,
         named,
         shards,
+        vacated: vacated(&source, targets.as_deref(), options),
         targets,
         missing: source.chains.missing,
         users,
         set: source.set,
     })
+}
+
+/// The shards that are in the target's data directory already, and that regrouping leaves without
+/// points. Their series would show with those of the database.
+fn vacated(
+    source: &Source,
+    targets: Option<&[TargetShard]>,
+    options: &RestoreOptions,
+) -> Vec<ShardPath> {
+    let (Some(targets), Some(datadir)) = (targets, &options.datadir) else {
+        return Vec::new();
+    };
+    // With a merge, there is nothing of the database yet.
+    if options.merge {
+        return Vec::new();
+    }
+    let made: HashSet<&ShardPath> = targets.iter().map(|target| &target.path).collect();
+    let old = source.chains.found.iter();
+    let old = old.map(|(path, _)| options.what.target(path, path.id));
+    let is_there = |path: &ShardPath| shard_dir(datadir, path).exists();
+    old.filter(|path| !made.contains(path) && is_there(path))
+        .collect()
 }
 
 /// Refuses names that lead out of a data directory, with or without a shard in this backup: influxd

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::influxd_dir::{Ownership, shard_dir};
 use crate::io::durable;
 use crate::ops::restore::checked_shard::CheckedShard;
+use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::rewrite::Left;
 use crate::ops::selection::ensure_series_found;
 use crate::repository::Catalog;
@@ -63,10 +64,9 @@ fn write_below(
     hidden.remove_others()?;
 
     // Shards that are put together are prepared behind those that they are made of.
-    let targets = plan.targets.clone();
-    let of_targets = targets.iter().flatten().map(|target| &target.path);
-    let prepared = planned.iter().map(|shard| &shard.target);
-    let prepared = prepared.chain(of_targets);
+    let sources = planned.iter().map(|shard| &shard.target);
+    let targets = plan.targets.iter().flat_map(|_| plan.target_paths());
+    let prepared = sources.chain(targets);
     let staging = ShardStaging::of(prepared, options.datadir.as_deref(), hidden.main())?;
     let checks = options.checks(hidden.main().to_owned());
     let unpacker = Unpacker {
@@ -78,30 +78,19 @@ fn write_below(
         staging: &staging,
         context,
     };
-    let written = unpacker.unpack(planned).and_then(|(shards, mut left)| {
+    let written = unpacker.unpack(planned).and_then(|(shards, left)| {
         ensure_series_found(&checks.series, &format!("set {}", plan.set))?;
         target::ensure_opens(&shards, options, context)?;
-        let mut prepared: Vec<&ShardPath> = shards.iter().map(|shard| &shard.target).collect();
-        let mut first = 0;
-        if let Some(targets) = targets {
-            plan.retain_targets(unpacker.without_empty(targets, &shards)?)?;
-        }
-        let plan = &*plan;
-        if let Some(targets) = &plan.targets {
-            let regrouping = Regrouping {
-                unpacker: &unpacker,
-                shards: &shards,
-                targets,
-            };
-            left = regrouping.run()?;
-            prepared = targets.iter().map(|target| &target.path).collect();
-            first = shards.len();
-        }
+        let left = match plan.targets.clone() {
+            Some(targets) => put_together(&unpacker, plan, targets, &shards)?,
+            None => left,
+        };
+        let prepared = prepared_shards(plan, &shards);
         // Under the lock, once more: what was looked at may have changed while the backup was read.
         target::ensure_not_running(options)?;
-        target::ensure_free(&prepared, options)?;
+        let paths: Vec<&ShardPath> = prepared.iter().map(|(_, path)| *path).collect();
+        target::ensure_free(&paths, options)?;
         target::ensure_same_metastore(plan, options)?;
-        let prepared: Vec<(usize, &ShardPath)> = (first..).zip(prepared).collect();
         let swap = Swap::prepare(plan, &prepared, &staging, &hidden, &ownership, options)?;
         let swapped = swap.commit(context)?;
         Ok((shards, left, swapped))
@@ -109,6 +98,7 @@ fn write_below(
     // What may have to be moved back is kept.
     match written {
         Ok((shards, left, Swapped::Durable)) => {
+            remove_vacated(plan, options);
             let _ = hidden.remove();
             Ok((shards, left))
         }
@@ -118,6 +108,53 @@ fn write_below(
                 let _ = hidden.remove();
             }
             Err(error)
+        }
+    }
+}
+
+/// Puts the shards of the target together out of those that were unpacked, and makes empty ones in
+/// place of those that are left without points; what all of them hold.
+fn put_together(
+    unpacker: &Unpacker<'_>,
+    plan: &mut RestorePlan,
+    targets: Vec<TargetShard>,
+    shards: &[CheckedShard],
+) -> Result<Left> {
+    plan.retain_targets(unpacker.without_empty(targets, shards)?)?;
+    let regrouping = Regrouping {
+        unpacker,
+        shards,
+        targets: plan.targets.as_deref().unwrap_or_default(),
+    };
+    let left = regrouping.run()?;
+    let behind = shards.len() + regrouping.targets.len();
+    for nth in 0..plan.vacated.len() {
+        let directory = unpacker.staging.prepared(behind + nth);
+        unpacker.ownership.create_dirs(&directory)?;
+    }
+    Ok(left)
+}
+
+/// The shards that are moved into place, each with its place in the staging.
+fn prepared_shards<'a>(
+    plan: &'a RestorePlan,
+    shards: &'a [CheckedShard],
+) -> Vec<(usize, &'a ShardPath)> {
+    match &plan.targets {
+        Some(_) => (shards.len()..).zip(plan.target_paths()).collect(),
+        None => {
+            let paths = shards.iter().map(|shard| &shard.target);
+            paths.enumerate().collect()
+        }
+    }
+}
+
+/// Removes what is left of shards whose points came into other ones: empty directories, which
+/// nobody minds.
+fn remove_vacated(plan: &RestorePlan, options: &RestoreOptions) {
+    if let Some(datadir) = &options.datadir {
+        for path in &plan.vacated {
+            let _ = durable::remove_empty_dir(&shard_dir(datadir, path));
         }
     }
 }
