@@ -23,6 +23,8 @@ mod portable;
 mod ranges;
 // A metastore for a data directory that has lost its own.
 mod rebuild;
+// `-shard-duration` brings back the same points in other shards.
+mod regroup;
 // Offline restore: what it refuses, what it says it would do, owners, modes, numbers.
 mod restore;
 // Backup and offline restore in both layouts and with both indexes.

@@ -78,6 +78,33 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The least length of a shard group and of a retention policy that influxd takes.
+const LEAST_POLICY: Duration = Duration::from_secs(3600);
+
+/// The length of shard groups, in nanoseconds.
+pub(crate) fn shard_duration(text: &str) -> Result<i64, String> {
+    policy_nanos(text)
+}
+
+/// How long a retention policy keeps points, in nanoseconds; 0 for ever.
+pub(crate) fn retention_duration(text: &str) -> Result<i64, String> {
+    match text.eq_ignore_ascii_case("INF") || text == "0" {
+        true => Ok(0),
+        false => policy_nanos(text),
+    }
+}
+
+fn policy_nanos(text: &str) -> Result<i64, String> {
+    let length = time::parse_duration(text).map_err(|error| format!("{error:#}"))?;
+    if length < LEAST_POLICY {
+        return Err(format!(
+            "'{text}' is less than influxd's least, 1h; write a longer one"
+        ));
+    }
+    i64::try_from(length.as_nanos())
+        .map_err(|_| format!("'{text}' is longer than influxd can count; write 15000w or less"))
+}
+
 /// A length of time, zero included.
 pub(crate) fn wait(text: &str) -> Result<Duration, String> {
     if text == "0" {

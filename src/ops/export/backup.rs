@@ -51,6 +51,7 @@ pub(super) fn prepare(
             scratch: directory.path().to_owned(),
             // The export chooses among those that are read.
             series: Arc::default(),
+            types: None,
         },
         unpack: Some(&unpack),
         tell: Some(&tell),
