@@ -7,6 +7,7 @@ mod copy;
 mod examine;
 mod export;
 mod forget;
+mod gather;
 mod info;
 mod list;
 mod losses;
