@@ -30,7 +30,8 @@ pub use check::check;
 pub use check::{CheckOptions, CheckReport};
 pub use copy::{CopyOptions, CopyReport, CopyState, SetCopy, copy};
 pub use export::{
-    ExportOptions, ExportReport, ExportSource, ExportTally, ExportTarget, LineOptions, NewlineRule,
+    ExportFormat, ExportOptions, ExportReport, ExportSource, ExportTally, ExportTarget,
+    ExportedTable, LineOptions, NewlineRule, Resolution, TableFormat, TableOptions, TimeFormat,
     export,
 };
 pub use forget::Reason;
