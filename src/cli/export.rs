@@ -52,7 +52,7 @@ pub(crate) struct ExportArgs {
     #[command(flatten)]
     directories: DirectoriesArgs,
 
-    /// Write line protocol, CSV or Parquet; csv.gz is compressed [default: by -o, else lp]
+    /// The format [default: by the name of -out, else lp]
     #[arg(
         long,
         value_name = "lp|csv|csv.gz|parquet",
@@ -60,13 +60,13 @@ pub(crate) struct ExportArgs {
         help_heading = "How"
     )]
     format: Option<FormatArg>,
-    /// Write to this file, or with tables to this directory [default: standard output]
+    /// Write to this file, or tables to this directory [default: standard output]
     ///
     /// A table goes to a file if its name ends with .csv, .csv.gz or .parquet, and then there must
     /// be one measurement. All others are directories: DATABASE/POLICY/MEASUREMENT.csv. Line
     /// protocol goes to a file, compressed if its name ends with .gz. All get their names when they
     /// are whole, and what is there already is not replaced.
-    #[arg(short, long, value_name = "FILE|DIR", help_heading = "How")]
+    #[arg(short, long, value_name = "FILE", help_heading = "How")]
     out: Option<PathBuf>,
     /// Leave out the statements before the points
     ///
@@ -83,6 +83,7 @@ pub(crate) struct ExportArgs {
         long,
         value_name = "keep|escape|fail",
         hide_possible_values = true,
+        hide_short_help = true,
         help_heading = "How"
     )]
     newline: Option<NewlineArg>,
@@ -104,7 +105,7 @@ pub(crate) struct ExportArgs {
 const EXAMPLES: &str = "\
   snap export -o telegraf.lp.gz -database telegraf /var/backups/influxdb
   snap export -lponly -db db -rp autogen -measurement cpu -start 24h PATH | less
-  snap export -database db PATH 20261120T080000Z > db.lp
+  snap export -database db -format parquet -o db PATH
   snap export -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -9,20 +9,30 @@ use crate::ops::{Resolution, TableFormat, TableOptions, TimeFormat};
 
 /// The flags of tables.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Tables")]
+#[command(next_help_heading = "How")]
 pub(crate) struct TableArgs {
     /// Write times of CSV as counts of this unit since 1970 [default: RFC 3339]
-    #[arg(long, value_name = "ns|us|ms|s", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "ns|us|ms|s",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
     epoch: Option<EpochArg>,
     /// Write times of Parquet with UTC as their zone, or without one [default: utc]
     ///
     /// DuckDB before 2.0 reads times with a zone as microseconds.
-    #[arg(long, value_name = "utc|naive", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "utc|naive",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
     time: Option<TimeArg>,
-    /// Write a file for each shard group
+    /// Write tables into a file for each shard group
     ///
     /// Its name ends with the start of the group.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     split: bool,
     /// What a field of several types or a name that is taken becomes
     ///
@@ -30,7 +40,12 @@ pub(crate) struct TableArgs {
     /// a column for each type. MEASUREMENT.FIELD=>NAME: a column of that name; where a tag and a
     /// field have one name, the field gets the new one. In a measurement, a dot has a backslash
     /// before it, in a field an equals sign, and in both a backslash.
-    #[arg(long, value_name = "M.F=TYPE", value_parser = super::values::resolution)]
+    #[arg(
+        long,
+        value_name = "M.F=TYPE",
+        value_parser = super::values::resolution,
+        hide_short_help = true
+    )]
     resolve: Vec<Resolution>,
 }
 

@@ -14,7 +14,7 @@ use crate::tsm::values::ValueType;
 pub(super) struct Conflicts {
     /// A sentence each, in the order in which they came.
     found: Vec<String>,
-    flags: BTreeSet<String>,
+    flags: Vec<String>,
     /// What is no conflict here, and is one elsewhere.
     warnings: Vec<String>,
 }
@@ -101,7 +101,10 @@ impl Conflicts {
             column: column.to_owned(),
             rule,
         };
-        self.flags.insert(resolution.flag());
+        let flag = resolution.flag();
+        if !self.flags.contains(&flag) {
+            self.flags.push(flag);
+        }
     }
 
     /// The warnings.
@@ -113,12 +116,11 @@ impl Conflicts {
         if self.found.is_empty() {
             return Ok(self.warnings);
         }
-        let flags: Vec<String> = self.flags.into_iter().collect();
         Err(ErrorKind::Refused
             .error(format!(
                 "these cannot be one column each: {}",
                 name_list(&self.found)
             ))
-            .hint(format!("say what they become: {}", flags.join(" "))))
+            .hint(format!("say what they become: {}", self.flags.join(" "))))
     }
 }

@@ -96,7 +96,8 @@ pub(super) struct TableWriter<'a> {
     layouts: Vec<Arc<TableLayout>>,
     /// Which layout a measurement has, by policies.
     places: BTreeMap<(Name, Name), HashMap<Box<[u8]>, usize>>,
-    /// Where the group of each shard begins, where each group has tables of its own.
+    /// Whether each shard group has tables of its own, and where the group of each shard begins.
+    is_split: bool,
     starts: HashMap<ShardPath, i64>,
     maker: RowsMaker,
     /// The tables that are being written, by their layouts.
@@ -199,6 +200,7 @@ impl<'a> TableWriter<'a> {
             target,
             layouts: layouts.into_iter().map(Arc::new).collect(),
             places,
+            is_split: options.split,
             starts: shards.map(|shard| (shard.path, shard.start)).collect(),
             maker,
             tables: BTreeMap::new(),
@@ -229,7 +231,7 @@ impl<'a> TableWriter<'a> {
         self.layout
     }
 
-    /// Where the shards of a group have their start, that of a shard.
+    /// Where the group of a shard begins, if that matters.
     fn start_of(&self, shard: Option<&ShardPath>) -> Option<i64> {
         shard.and_then(|shard| self.starts.get(shard).copied())
     }
@@ -347,12 +349,13 @@ fn ensure_one(layouts: &[TableLayout]) -> Result<(), Error> {
 
 impl PointsWriter for TableWriter<'_> {
     fn begin_shard(&mut self, shard: &ShardPath) -> Result<()> {
-        let other_group = self.start_of(self.shard.as_ref()) != self.start_of(Some(shard));
-        let other_policy = self.shard.as_ref().is_some_and(|last| {
-            last.database != shard.database || last.retention_policy != shard.retention_policy
+        let is_same_group = self.shard.as_ref().is_some_and(|last| {
+            last.database == shard.database
+                && last.retention_policy == shard.retention_policy
+                && self.start_of(Some(last)) == self.start_of(Some(shard))
         });
-        // No more rows of these tables come.
-        if other_group || other_policy {
+        // Of a group that is over no more rows come, as its shards come one after the other.
+        if self.is_split && !is_same_group {
             self.end_tables()?;
         }
         self.shard = Some(shard.clone());
@@ -393,7 +396,10 @@ impl PointsWriter for TableWriter<'_> {
             }
             column
         });
-        let fields = fields.collect();
+        let fields: Vec<Option<usize>> = fields.collect();
+        if fields.iter().all(Option::is_none) {
+            return Ok(false);
+        }
         if !self.tables.contains_key(&nth) {
             let table = self.new_table(nth);
             self.tables.insert(nth, table);

@@ -28,6 +28,8 @@ use crate::tsm::values::ValueType;
 
 /// The most rows of a row group.
 const MOST_ROWS: usize = 1 << 20;
+/// What a column takes besides its values.
+const COLUMN_BYTES: usize = 160;
 /// How a file begins and ends.
 const MAGIC: &[u8] = b"PAR1";
 /// Who wrote a file.
@@ -156,6 +158,7 @@ impl ParquetRows {
             .collect();
         self.tags
             .resize_with(self.layout.tags.len(), TagValues::default);
+        self.waiting += (self.tags.len() + self.fields.len()) * COLUMN_BYTES;
     }
 
     fn descriptor(&self) -> Result<SchemaDescPtr> {
