@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::ending::Ending;
 use super::flags::server::ConnectionArgs;
+use super::flags::tables::{FormatArg, OutKind, TableArgs, ensure_of};
 use super::flags::values;
 use super::flags::{DirectoriesArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs};
 use super::render::messages::export::ExportSummary;
@@ -21,13 +22,13 @@ use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{
-    ExportDatabase, ExportOptions, ExportSource, ExportTarget, LineOptions, NewlineRule,
-    RestoreSelection, SplitLimits, export, grouped,
+    ExportDatabase, ExportFormat, ExportOptions, ExportSource, ExportTarget, LineOptions,
+    NewlineRule, RestoreSelection, SplitLimits, export, grouped,
 };
 use crate::repository::Location;
 use crate::text::plural;
 
-/// Write the points of a backup as line protocol, without a server
+/// Write the points of a backup as line protocol, CSV or Parquet, without a server
 ///
 /// With -host it reads those of a running server; with -metadir and -datadir, of a stopped one.
 ///
@@ -36,8 +37,11 @@ use crate::text::plural;
 /// They come in the order of their series, one line a point with all its fields. The database
 /// _internal is exported only if -database names it.
 ///
-/// Before the points stand statements that make the databases and retention policies, as
+/// Before points as line protocol stand statements that make the databases and retention policies, as
 /// influx -import wants them. For /write, leave them out with -lponly.
+///
+/// CSV and Parquet are tables, one for each measurement. All indexes are read before the first is
+/// written: what cannot be one column is refused, with flags that resolve it.
 ///
 /// What is damaged is named, and everything else is exported; the exit code is 3 then.
 ///
@@ -71,10 +75,20 @@ pub(crate) struct ExportArgs {
     #[command(flatten)]
     directories: DirectoriesArgs,
 
-    /// Write to this file, compressed if its name ends with .gz [default: standard output]
+    /// The format [default: by the name of -out, else lp]
+    #[arg(
+        long,
+        value_name = "lp|csv|csv.gz|parquet",
+        hide_possible_values = true,
+        help_heading = "How"
+    )]
+    format: Option<FormatArg>,
+    /// Write to this file, or tables to this directory [default: standard output]
     ///
-    /// It gets its name when it is whole. One that is there already is not replaced. A dash is
-    /// standard output too.
+    /// A table goes to a file if its name ends with .csv, .csv.gz or .parquet, and then there must
+    /// be one measurement. All others are directories: DATABASE/POLICY/MEASUREMENT.csv. Line
+    /// protocol goes to a file, compressed if its name ends with .gz. All get their names when they
+    /// are whole, and what is there already is not replaced. A dash is standard output.
     #[arg(short, long, value_name = "FILE", help_heading = "How")]
     out: Option<PathBuf>,
     /// At most so many points a file
@@ -110,19 +124,18 @@ pub(crate) struct ExportArgs {
     /// of one.
     #[arg(long, help_heading = "How")]
     lponly: bool,
-    /// How to treat line feeds in strings
+    /// How to treat line feeds in strings of line protocol [default: keep]
     ///
     /// influx -import breaks such strings. keep: they stay, as /write takes them; escape: a backslash
     /// and an n take the place of each; fail: the export ends.
     #[arg(
         long,
         value_name = "keep|escape|fail",
-        default_value = "keep",
         hide_possible_values = true,
         hide_short_help = true,
         help_heading = "How"
     )]
-    newline: NewlineArg,
+    newline: Option<NewlineArg>,
     /// Tell what this database cannot take; influxdb1 to 3, victoriametrics or questdb
     ///
     /// Everything is written all the same. What the database would refuse, drop or cut is counted
@@ -134,6 +147,9 @@ pub(crate) struct ExportArgs {
         help_heading = "How"
     )]
     target: Option<TargetArg>,
+
+    #[command(flatten)]
+    tables: TableArgs,
 
     #[command(flatten, next_help_heading = "What to export")]
     shards: ShardsArgs,
@@ -152,10 +168,10 @@ pub(crate) struct ExportArgs {
 const EXAMPLES: &str = "\
   snap export -o telegraf.lp.gz -database telegraf /var/backups/influxdb
   snap export -lponly -db db -rp autogen -measurement cpu -start 24h PATH | less
-  snap export -host 127.0.0.1:8088 -database db -o db.lp.gz
-  snap export -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data";
+  snap export -database db -format parquet -o db PATH
+  snap export -host 127.0.0.1:8088 -database db -o db.lp.gz";
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum NewlineArg {
     Keep,
     Escape,
@@ -185,8 +201,9 @@ impl TargetArg {
 
 impl ExportArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        self.ensure_consistent(output)?;
-        let options = self.options(cancel);
+        let (format, kind) = FormatArg::meant(self.format, self.file())?;
+        self.ensure_consistent(format, kind, output)?;
+        let options = self.options(format, kind, cancel);
         let from = match &options.source {
             ExportSource::Server { client, .. } => client.address().to_string(),
             ExportSource::Set { repository, .. } => repository.to_string(),
@@ -195,8 +212,9 @@ impl ExportArgs {
         output.opening(&format!("exporting from {from}"));
         let mut stdout = PointsOut::new(cancel);
         let report = output.while_running(cancel, |context| {
-            let target = match self.file() {
-                Some(path) => ExportTarget::File(path.to_owned()),
+            let target = match self.file().map(Path::to_owned) {
+                Some(path) if kind == OutKind::Directory => ExportTarget::Directory(path),
+                Some(path) => ExportTarget::File(path),
                 None => ExportTarget::Stream(&mut stdout),
             };
             export(&options, target, context)
@@ -208,7 +226,7 @@ impl ExportArgs {
         for text in grouped(&report.missing) {
             output.fault(&text, None);
         }
-        if report.tally.newlines > 0 && options.lines.newline == NewlineRule::Keep {
+        if report.tally.newlines > 0 && self.newline.is_none_or(|rule| rule == NewlineArg::Keep) {
             output.warning(&format!(
                 "{} with line feeds, which /write takes and influx -import breaks; see -newline",
                 plural(report.tally.newlines, "string")
@@ -222,7 +240,23 @@ impl ExportArgs {
         Ok((!report.missing.is_empty()).then_some(ErrorKind::Partial))
     }
 
-    fn ensure_consistent(&self, output: &Output) -> Result<(), Error> {
+    fn ensure_consistent(
+        &self,
+        format: FormatArg,
+        kind: OutKind,
+        output: &Output,
+    ) -> Result<(), Error> {
+        ensure_of("-lponly", self.lponly, format, &[FormatArg::Lp])?;
+        ensure_of("-newline", self.newline.is_some(), format, &[FormatArg::Lp])?;
+        self.tables.ensure_fit(format, kind)?;
+        for (flag, is_given) in [
+            ("-max-lines", self.max_lines.is_some()),
+            ("-max-bytes", self.max_bytes.is_some()),
+            ("-target", self.target.is_some()),
+            ("-host", self.host.is_some()),
+        ] {
+            ensure_of(flag, is_given, format, &[FormatArg::Lp])?;
+        }
         let fault = match (self.file(), output.is_json()) {
             (None, true) => "-json and the points would both go to standard output",
             (None, false) if self.split().are_given() => "standard output cannot be divided",
@@ -232,7 +266,7 @@ impl ExportArgs {
         Err(ErrorKind::Usage.error(fault).hint(hint))
     }
 
-    /// The file that is written; none for standard output.
+    /// The file or directory that is written; none for standard output.
     fn file(&self) -> Option<&Path> {
         self.out.as_deref().filter(|path| *path != Path::new("-"))
     }
@@ -258,7 +292,7 @@ impl ExportArgs {
         }
     }
 
-    fn options(&self, cancel: &Cancel) -> ExportOptions {
+    fn options(&self, format: FormatArg, kind: OutKind, cancel: &Cancel) -> ExportOptions {
         ExportOptions {
             source: self.source(cancel),
             what: RestoreSelection {
@@ -270,16 +304,23 @@ impl ExportArgs {
                 series: self.series.filter(),
                 ..RestoreSelection::default()
             },
-            lines: LineOptions {
-                points_only: self.lponly,
-                newline: match self.newline {
-                    NewlineArg::Keep => NewlineRule::Keep,
-                    NewlineArg::Escape => NewlineRule::Escape,
-                    NewlineArg::Fail => NewlineRule::Fail,
-                },
-                split: self.split(),
-                target: self.target.map(TargetArg::database),
+            format: match format {
+                FormatArg::Lp => ExportFormat::Lines(self.line_options()),
+                _ => ExportFormat::Tables(self.tables.options(format, kind)),
             },
+        }
+    }
+
+    fn line_options(&self) -> LineOptions {
+        LineOptions {
+            points_only: self.lponly,
+            newline: match self.newline {
+                None | Some(NewlineArg::Keep) => NewlineRule::Keep,
+                Some(NewlineArg::Escape) => NewlineRule::Escape,
+                Some(NewlineArg::Fail) => NewlineRule::Fail,
+            },
+            split: self.split(),
+            target: self.target.map(TargetArg::database),
         }
     }
 }

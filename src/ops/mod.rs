@@ -7,6 +7,7 @@ mod copy;
 mod examine;
 mod export;
 mod forget;
+mod gather;
 mod info;
 mod list;
 mod losses;
@@ -31,8 +32,9 @@ pub use check::check;
 pub use check::{CheckOptions, CheckReport};
 pub use copy::{CopyOptions, CopyReport, CopyState, SetCopy, copy};
 pub use export::{
-    ExportDatabase, ExportOptions, ExportReport, ExportSource, ExportTally, ExportTarget,
-    LineOptions, NewlineRule, SplitLimits, export,
+    ExportDatabase, ExportFormat, ExportOptions, ExportReport, ExportSource, ExportTally,
+    ExportTarget, ExportedTable, LineOptions, NewlineRule, Resolution, SplitLimits, TableFormat,
+    TableOptions, TimeFormat, export,
 };
 pub use forget::Reason;
 pub use forget::{ForgetOptions, ForgetReport, GroupServer};

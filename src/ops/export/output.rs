@@ -1,4 +1,4 @@
-//! The files of an export: they get their names when all of them are whole.
+//! Where an export goes. Its files get their names when all of them are whole.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::{NamedTempFile, TempPath};
 
+use super::directory::ExportDirectory;
 use crate::error::{Error, ErrorKind};
 use crate::io::durable;
 use crate::shard_tar::gzip::GzipWriter;
@@ -16,8 +17,35 @@ use crate::shard_tar::gzip::GzipWriter;
 /// Bytes written at a time.
 const CHUNK: usize = 256 << 10;
 
-/// Where an export goes that may be divided.
-pub(super) trait ExportOut: Write {
+/// Where an export goes.
+pub(super) enum ExportOut<'a> {
+    /// To a file, or several.
+    Files(&'a mut ExportFiles),
+    /// To anything else.
+    Stream(&'a mut (dyn Write + Send + 'a)),
+    /// To files of a directory.
+    Directory(&'a ExportDirectory),
+}
+
+impl<'a> ExportOut<'a> {
+    /// For lines, which may be divided among files.
+    ///
+    /// # Errors
+    ///
+    /// Where it is a directory.
+    pub(super) fn lines(self) -> Result<Box<dyn LineOut + 'a>> {
+        match self {
+            Self::Files(files) => Ok(Box::new(files)),
+            Self::Stream(out) => Ok(Box::new(OneStream(out))),
+            Self::Directory(_) => Err(ErrorKind::Usage
+                .error("line protocol is written to one file, not to a directory")
+                .into()),
+        }
+    }
+}
+
+/// Where lines go.
+pub(super) trait LineOut: Write {
     /// Ends the file, and begins another.
     ///
     /// # Errors
@@ -26,8 +54,8 @@ pub(super) trait ExportOut: Write {
     fn next_file(&mut self) -> Result<()>;
 }
 
-/// An export that goes into one stream.
-pub(super) struct OneStream<'a>(pub &'a mut dyn Write);
+/// Lines that go into one stream.
+struct OneStream<'a>(&'a mut (dyn Write + Send + 'a));
 
 /// Files that are being written, under names that go with them.
 pub(super) struct ExportFiles {
@@ -207,7 +235,7 @@ fn is_there(path: &Path) -> Error {
         .hint("name another file, or remove it")
 }
 
-impl ExportOut for ExportFiles {
+impl LineOut for &mut ExportFiles {
     fn next_file(&mut self) -> Result<()> {
         let next = self.names.begin(self.whole.len() + 1)?;
         let whole = std::mem::replace(&mut self.current, next).finish();
@@ -230,7 +258,7 @@ impl Write for ExportFiles {
     }
 }
 
-impl ExportOut for OneStream<'_> {
+impl LineOut for OneStream<'_> {
     fn next_file(&mut self) -> Result<()> {
         let error = ErrorKind::Usage.error("one stream cannot be divided into files");
         Err(error.hint("name a file, with -o FILE").into())

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::super::output::ExportOut;
+use super::super::output::LineOut;
 use super::ddl::Definitions;
 use super::protocol::{LineSink, Lines};
 use super::split::{FileFill, SplitLimits};
@@ -16,7 +16,7 @@ pub(super) struct LineFiles<'a> {
     shard: Option<ShardPath>,
     limits: SplitLimits,
     fill: FileFill,
-    out: &'a mut dyn ExportOut,
+    out: Box<dyn LineOut + 'a>,
 }
 
 impl<'a> LineFiles<'a> {
@@ -28,7 +28,7 @@ impl<'a> LineFiles<'a> {
     pub(super) fn begin(
         definitions: Option<Definitions<'a>>,
         limits: SplitLimits,
-        out: &'a mut dyn ExportOut,
+        out: Box<dyn LineOut + 'a>,
     ) -> Result<Self> {
         let mut files = Self {
             definitions,
@@ -49,6 +49,15 @@ impl<'a> LineFiles<'a> {
     /// The shard that the lines are of.
     pub(super) fn shard(&self) -> Option<&ShardPath> {
         self.shard.as_ref()
+    }
+
+    /// Passes on what waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of what the lines go to.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        Ok(self.out.flush()?)
     }
 
     fn begin_file(&mut self) -> Result<()> {

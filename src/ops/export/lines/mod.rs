@@ -10,10 +10,11 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
-use super::ExportTally;
-use super::output::ExportOut;
+use super::output::LineOut;
 use super::points_writer::PointsWriter;
 use super::told::Told;
+use super::{ExportTally, ExportedTable};
+use crate::context::Context;
 use crate::metastore::Data;
 use crate::shard::ShardPath;
 use crate::text::plural;
@@ -60,7 +61,7 @@ impl<'a> LineWriter<'a> {
         options: LineOptions,
         data: &'a Data,
         databases: BTreeSet<String>,
-        out: &'a mut dyn ExportOut,
+        out: Box<dyn LineOut + 'a>,
     ) -> Result<Self> {
         let definitions = (!options.points_only).then(|| Definitions::new(data, databases));
         Ok(Self {
@@ -125,6 +126,11 @@ impl PointsWriter for LineWriter<'_> {
             told.add(format!("{values} left out that are no numbers"));
         }
         Ok(())
+    }
+
+    fn finish(&mut self, _: Context<'_>) -> Result<Vec<ExportedTable>> {
+        self.files.flush()?;
+        Ok(Vec::new())
     }
 
     fn findings(&self) -> Vec<String> {
