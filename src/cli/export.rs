@@ -144,6 +144,7 @@ pub(crate) struct ExportArgs {
         long,
         value_name = "KIND",
         hide_possible_values = true,
+        hide_short_help = true,
         help_heading = "How"
     )]
     target: Option<TargetArg>,
@@ -167,7 +168,6 @@ pub(crate) struct ExportArgs {
 
 const EXAMPLES: &str = "\
   snap export -o telegraf.lp.gz -database telegraf /var/backups/influxdb
-  snap export -lponly -db db -rp autogen -measurement cpu -start 24h PATH | less
   snap export -database db -format parquet -o db PATH
   snap export -host 127.0.0.1:8088 -database db -o db.lp.gz";
 
