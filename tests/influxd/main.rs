@@ -21,6 +21,8 @@ mod parts;
 mod portable;
 // `-start` and `-end` keep exactly the points of an interval.
 mod ranges;
+// A metastore for a data directory that has lost its own.
+mod rebuild;
 // `-shard-duration` brings back the same points in other shards.
 mod regroup;
 // Offline restore: what it refuses, what it says it would do, owners, modes, numbers.
