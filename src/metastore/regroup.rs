@@ -11,16 +11,13 @@ use anyhow::{Context, Result, ensure};
 
 use super::Data;
 use super::edit::next;
+use super::groups::Grid;
 use super::proto::{message, messages, number, put_bytes, put_varint, rewrite, text};
 use super::{RetentionPolicyInfo, ShardGroupInfo};
 use crate::error::{Error, ErrorKind};
 use crate::shard::ShardPath;
 use crate::text::age;
-use crate::time::{Bounds, LEAST};
-
-/// From 0001-01-01 to 1970-01-01 in nanoseconds. influxd counts groups from the first: those of
-/// weeks begin on Mondays.
-const YEAR_ONE: i128 = 62_135_596_800_000_000_000;
+use crate::time::Bounds;
 
 /// The most groups that are made. influxd does not work with nearly as many shards.
 const MOST_GROUPS: i128 = 100_000;
@@ -184,34 +181,6 @@ fn ensure_compatible(policy: &RetentionPolicyInfo, new: NewDurations) -> Result<
             length(shard_group)
         ))
         .hint("-duration D, longer or INF, and -shard-duration D, shorter, set the two"))
-}
-
-/// The borders of groups of one length.
-#[derive(Debug, Clone, Copy)]
-struct Grid {
-    /// Nanoseconds.
-    width: i64,
-}
-
-impl Grid {
-    /// The number of the group that a time is in.
-    fn at(self, time: i64) -> i128 {
-        (i128::from(time) + YEAR_ONE).div_euclid(self.width.into())
-    }
-
-    /// Its first nanosecond. Of the first group of all influxd lets it wrap round to 2262, and
-    /// misses the group's points when it is started again.
-    fn start(self, number: i128) -> i64 {
-        let start = number * i128::from(self.width) - YEAR_ONE;
-        i64::try_from(start).map_or(LEAST, |start| start.max(LEAST))
-    }
-
-    /// The first nanosecond behind it; of the last group of all, that behind the last time there
-    /// is, as influxd has it.
-    fn end(self, number: i128) -> i64 {
-        let end = (number + 1) * i128::from(self.width) - YEAR_ONE;
-        i64::try_from(end).unwrap_or(i64::MAX)
-    }
 }
 
 /// A shard as it is before.

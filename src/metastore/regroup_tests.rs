@@ -3,6 +3,7 @@ use prost::Message;
 use super::super::{DatabaseInfo, ShardInfo, ShardOwner, SubscriptionInfo};
 use super::*;
 use crate::error::{hint, kind_of};
+use crate::time::LEAST;
 use crate::time::{GREATEST, to_nanos};
 
 const HOUR: i64 = 3_600_000_000_000;
