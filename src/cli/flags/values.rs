@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::client::Address;
-use crate::ops::Within;
+use crate::ops::{Resolution, Within};
 use crate::repository::Location;
 use crate::time;
 use crate::tsm::series_filter::{MeasurementPattern, SeriesFilterError, TagCondition};
@@ -78,6 +78,33 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The least length of a shard group and of a retention policy that influxd takes.
+const LEAST_POLICY: Duration = Duration::from_secs(3600);
+
+/// The length of shard groups, in nanoseconds.
+pub(crate) fn shard_duration(text: &str) -> Result<i64, String> {
+    policy_nanos(text)
+}
+
+/// How long a retention policy keeps points, in nanoseconds; 0 for ever.
+pub(crate) fn retention_duration(text: &str) -> Result<i64, String> {
+    match text.eq_ignore_ascii_case("INF") || text == "0" {
+        true => Ok(0),
+        false => policy_nanos(text),
+    }
+}
+
+fn policy_nanos(text: &str) -> Result<i64, String> {
+    let length = time::parse_duration(text).map_err(|error| format!("{error:#}"))?;
+    if length < LEAST_POLICY {
+        return Err(format!(
+            "'{text}' is less than influxd's least, 1h; write a longer one"
+        ));
+    }
+    i64::try_from(length.as_nanos())
+        .map_err(|_| format!("'{text}' is longer than influxd can count; write 15000w or less"))
+}
+
 /// A length of time, zero included.
 pub(crate) fn wait(text: &str) -> Result<Duration, String> {
     if text == "0" {
@@ -115,6 +142,11 @@ pub(crate) fn measurement(text: &str) -> Result<MeasurementPattern, String> {
 pub(crate) fn condition(text: &str) -> Result<TagCondition, String> {
     text.parse()
         .map_err(|error: SeriesFilterError| error.to_string())
+}
+
+/// What becomes of a column of a table.
+pub(crate) fn resolution(text: &str) -> Result<Resolution, String> {
+    Resolution::parse(text).map_err(|error| error.to_string())
 }
 
 pub(crate) fn address(text: &str) -> Result<Address, String> {
