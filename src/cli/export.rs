@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::ending::Ending;
+use super::flags::tables::{FormatArg, OutKind, TableArgs, ensure_of};
 use super::flags::values;
 use super::flags::{DirectoriesArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs};
 use super::render::messages::export::ExportSummary;
@@ -15,21 +16,24 @@ use super::render::terminal::is_gone;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{
-    ExportOptions, ExportSource, ExportTarget, LineOptions, NewlineRule, RestoreSelection, export,
-    grouped,
+    ExportFormat, ExportOptions, ExportSource, ExportTarget, LineOptions, NewlineRule,
+    RestoreSelection, export, grouped,
 };
 use crate::repository::Location;
 use crate::text::plural;
 
-/// Write the points of a backup as line protocol, without a server
+/// Write the points of a backup as line protocol, CSV or Parquet, without a server
 ///
 /// The points are those that a restore of the set would bring back: increments are merged with what
 /// they build on, of two values at one time the later counts, and what was deleted is left out.
 /// They come in the order of their series, one line a point with all its fields. The database
 /// _internal is exported only if -database names it.
 ///
-/// Before the points stand statements that make the databases and retention policies, as
+/// Before points as line protocol stand statements that make the databases and retention policies, as
 /// influx -import wants them. For /write, leave them out with -lponly.
+///
+/// CSV and Parquet are tables, one for each measurement. All indexes are read before the first is
+/// written: what cannot be one column is refused, with flags that resolve it.
 ///
 /// What is damaged is named, and everything else is exported; the exit code is 3 then.
 ///
@@ -48,9 +52,20 @@ pub(crate) struct ExportArgs {
     #[command(flatten)]
     directories: DirectoriesArgs,
 
-    /// Write to this file, compressed if its name ends with .gz [default: standard output]
+    /// The format [default: by the name of -out, else lp]
+    #[arg(
+        long,
+        value_name = "lp|csv|csv.gz|parquet",
+        hide_possible_values = true,
+        help_heading = "How"
+    )]
+    format: Option<FormatArg>,
+    /// Write to this file, or tables to this directory [default: standard output]
     ///
-    /// It gets its name when it is whole. One that is there already is not replaced.
+    /// A table goes to a file if its name ends with .csv, .csv.gz or .parquet, and then there must
+    /// be one measurement. All others are directories: DATABASE/POLICY/MEASUREMENT.csv. Line
+    /// protocol goes to a file, compressed if its name ends with .gz. All get their names when they
+    /// are whole, and what is there already is not replaced.
     #[arg(short, long, value_name = "FILE", help_heading = "How")]
     out: Option<PathBuf>,
     /// Leave out the statements before the points
@@ -60,18 +75,21 @@ pub(crate) struct ExportArgs {
     /// of one.
     #[arg(long, help_heading = "How")]
     lponly: bool,
-    /// How to treat line feeds in strings
+    /// How to treat line feeds in strings of line protocol [default: keep]
     ///
     /// influx -import breaks such strings. keep: they stay, as /write takes them; escape: a backslash
     /// and an n take the place of each; fail: the export ends.
     #[arg(
         long,
         value_name = "keep|escape|fail",
-        default_value = "keep",
         hide_possible_values = true,
+        hide_short_help = true,
         help_heading = "How"
     )]
-    newline: NewlineArg,
+    newline: Option<NewlineArg>,
+
+    #[command(flatten)]
+    tables: TableArgs,
 
     #[command(flatten, next_help_heading = "What to export")]
     shards: ShardsArgs,
@@ -87,10 +105,10 @@ pub(crate) struct ExportArgs {
 const EXAMPLES: &str = "\
   snap export -o telegraf.lp.gz -database telegraf /var/backups/influxdb
   snap export -lponly -db db -rp autogen -measurement cpu -start 24h PATH | less
-  snap export -database db PATH 20261120T080000Z > db.lp
+  snap export -database db -format parquet -o db PATH
   snap export -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data";
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum NewlineArg {
     Keep,
     Escape,
@@ -99,8 +117,9 @@ enum NewlineArg {
 
 impl ExportArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        self.ensure_consistent(output)?;
-        let options = self.options();
+        let (format, kind) = FormatArg::meant(self.format, self.out.as_deref())?;
+        self.ensure_consistent(format, kind, output)?;
+        let options = self.options(format, kind);
         let from = match &options.source {
             ExportSource::Set { repository, .. } => repository.to_string(),
             ExportSource::Directories(directories) => directories.datadir.display().to_string(),
@@ -112,6 +131,7 @@ impl ExportArgs {
         };
         let report = output.while_running(cancel, |context| {
             let target = match &self.out {
+                Some(path) if kind == OutKind::Directory => ExportTarget::Directory(path.clone()),
                 Some(path) => ExportTarget::File(path.clone()),
                 None => ExportTarget::Stream(&mut stdout),
             };
@@ -124,7 +144,7 @@ impl ExportArgs {
         for text in grouped(&report.missing) {
             output.fault(&text, None);
         }
-        if report.tally.newlines > 0 && options.lines.newline == NewlineRule::Keep {
+        if report.tally.newlines > 0 && self.newline.is_none_or(|rule| rule == NewlineArg::Keep) {
             output.warning(&format!(
                 "{} with line feeds, which /write takes and influx -import breaks; see -newline",
                 plural(report.tally.newlines, "string")
@@ -138,7 +158,15 @@ impl ExportArgs {
         Ok((!report.missing.is_empty()).then_some(ErrorKind::Partial))
     }
 
-    fn ensure_consistent(&self, output: &Output) -> Result<(), Error> {
+    fn ensure_consistent(
+        &self,
+        format: FormatArg,
+        kind: OutKind,
+        output: &Output,
+    ) -> Result<(), Error> {
+        ensure_of("-lponly", self.lponly, format, &[FormatArg::Lp])?;
+        ensure_of("-newline", self.newline.is_some(), format, &[FormatArg::Lp])?;
+        self.tables.ensure_fit(format, kind)?;
         match output.is_json() && self.out.is_none() {
             true => Err(ErrorKind::Usage
                 .error("-json and the points would both go to standard output")
@@ -157,7 +185,7 @@ impl ExportArgs {
         }
     }
 
-    fn options(&self) -> ExportOptions {
+    fn options(&self, format: FormatArg, kind: OutKind) -> ExportOptions {
         ExportOptions {
             source: self.source(),
             what: RestoreSelection {
@@ -169,13 +197,20 @@ impl ExportArgs {
                 series: self.series.filter(),
                 ..RestoreSelection::default()
             },
-            lines: LineOptions {
-                points_only: self.lponly,
-                newline: match self.newline {
-                    NewlineArg::Keep => NewlineRule::Keep,
-                    NewlineArg::Escape => NewlineRule::Escape,
-                    NewlineArg::Fail => NewlineRule::Fail,
-                },
+            format: match format {
+                FormatArg::Lp => ExportFormat::Lines(self.line_options()),
+                _ => ExportFormat::Tables(self.tables.options(format, kind)),
+            },
+        }
+    }
+
+    fn line_options(&self) -> LineOptions {
+        LineOptions {
+            points_only: self.lponly,
+            newline: match self.newline {
+                None | Some(NewlineArg::Keep) => NewlineRule::Keep,
+                Some(NewlineArg::Escape) => NewlineRule::Escape,
+                Some(NewlineArg::Fail) => NewlineRule::Fail,
             },
         }
     }

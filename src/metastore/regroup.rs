@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::Data;
 use super::edit::next;
-use super::groups::group_at;
+use super::groups::Grid;
 use super::proto::{message, messages, number, put_bytes, put_varint, rewrite, text};
 use super::{RetentionPolicyInfo, ShardGroupInfo};
 use crate::error::{Error, ErrorKind};
@@ -209,12 +209,13 @@ struct MadeGroup {
 }
 
 fn new_groups(policy: &RetentionPolicyInfo, width: i64, ids: &mut Ids) -> Result<Vec<MadeGroup>> {
+    let grid = Grid { width };
     let shards = old_shards(policy, width)?;
     let mut by_time: BTreeMap<(i64, i64), Vec<&OldShard<'_>>> = BTreeMap::new();
     for shard in &shards {
         let mut at = shard.start;
         while at <= shard.last {
-            let group = group_at(at, width);
+            let group = grid.group_of(at);
             by_time.entry(group).or_default().push(shard);
             at = group.1;
         }

@@ -7,6 +7,7 @@ mod copy;
 mod examine;
 mod export;
 mod forget;
+mod gather;
 mod info;
 mod list;
 mod losses;
@@ -30,7 +31,8 @@ pub use check::check;
 pub use check::{CheckOptions, CheckReport};
 pub use copy::{CopyOptions, CopyReport, CopyState, SetCopy, copy};
 pub use export::{
-    ExportOptions, ExportReport, ExportSource, ExportTally, ExportTarget, LineOptions, NewlineRule,
+    ExportFormat, ExportOptions, ExportReport, ExportSource, ExportTally, ExportTarget,
+    ExportedTable, LineOptions, NewlineRule, Resolution, TableFormat, TableOptions, TimeFormat,
     export,
 };
 pub use forget::Reason;

@@ -72,6 +72,11 @@ impl TypeSet {
         self.0 & 1 << value_type.byte() != 0
     }
 
+    pub(super) fn iter(self) -> impl Iterator<Item = ValueType> {
+        let all = ValueType::ALL.into_iter();
+        all.filter(move |value_type| self.has(*value_type))
+    }
+
     pub(super) fn are_several(self) -> bool {
         self.0.count_ones() > 1
     }

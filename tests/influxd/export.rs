@@ -71,7 +71,7 @@ fn policies(server: &Influxd) -> Vec<String> {
 }
 
 /// A point of everything that is hard to write.
-fn odd_points() -> String {
+pub fn odd_points() -> String {
     let mut lines = String::new();
     let names = [
         r"m\ \,=x,t\ \,\==v\ \,\=x",

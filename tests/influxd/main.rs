@@ -35,6 +35,9 @@ mod series;
 mod serve;
 // `snap stats` counts what the server counts.
 mod stats;
+// What `snap export` writes as Parquet and CSV, against the answers to queries.
+#[cfg(feature = "parquet")]
+mod tables;
 // The data sets and the old backups in `testdata`.
 mod testdata;
 // Thirty days of incremental backups, each set brought back.

@@ -13,6 +13,7 @@ mod policy;
 pub(crate) mod profiles;
 pub(crate) mod server;
 pub(crate) mod storage;
+pub(crate) mod tables;
 mod unknown;
 pub(crate) mod usage;
 pub(crate) mod values;

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::client::Address;
-use crate::ops::Within;
+use crate::ops::{Resolution, Within};
 use crate::repository::Location;
 use crate::time;
 use crate::tsm::series_filter::{MeasurementPattern, SeriesFilterError, TagCondition};
@@ -142,6 +142,11 @@ pub(crate) fn measurement(text: &str) -> Result<MeasurementPattern, String> {
 pub(crate) fn condition(text: &str) -> Result<TagCondition, String> {
     text.parse()
         .map_err(|error: SeriesFilterError| error.to_string())
+}
+
+/// What becomes of a column of a table.
+pub(crate) fn resolution(text: &str) -> Result<Resolution, String> {
+    Resolution::parse(text).map_err(|error| error.to_string())
 }
 
 pub(crate) fn address(text: &str) -> Result<Address, String> {

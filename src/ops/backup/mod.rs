@@ -122,8 +122,10 @@ fn make_set(
     let BackupPlan {
         metastore,
         selection,
+        parent,
         mut shards,
     } = backup.plan()?;
+    staging.builds_on(parent);
     let run = RunHeader {
         started: staging.started(),
         cluster_id: metastore.data.cluster_id,

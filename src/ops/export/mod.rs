@@ -2,15 +2,19 @@
 //!
 //! The shards of a set are those that a restore would put into a data directory. Each is made ready
 //! to be read ([`backup`], [`stopped`]), while the one before it is written ([`shard`]) by a
-//! [`points_writer`]: as [`lines`], to where [`output`] leads. What is damaged is named, and
-//! everything else is exported.
+//! [`points_writer`]: as [`lines`] to where [`output`] leads, or, after a [`survey`] of what there
+//! is, as [`tables`], which may have a [`directory`]. What is damaged is named, and everything else
+//! is exported.
 
 mod backup;
+mod directory;
 mod lines;
 mod output;
 mod points_writer;
 mod shard;
 mod stopped;
+mod survey;
+mod tables;
 mod told;
 
 use std::collections::BTreeSet;
@@ -25,7 +29,9 @@ use anyhow::Result;
 use super::restore::{PlannedShard, RestoreSelection, SetSelector, Source, planned, sets_of};
 use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::io::scratch::scratch_dir;
 use crate::metastore::Data;
+use crate::ops::gather::{GatherDepth, GatheredShard, Gathering};
 use crate::ops::selection::ensure_series_found;
 use crate::ops::{Directories, Shortfall};
 use crate::progress::{Event, Outcome};
@@ -36,12 +42,16 @@ use crate::sizes::total;
 use crate::text::plural;
 use crate::time::Bounds;
 use crate::tsm::sought_series::SoughtSeries;
+use directory::ExportDirectory;
 use lines::LineWriter;
-use output::ExportFile;
+use output::{ExportFile, ExportOut};
 use points_writer::PointsWriter;
 use shard::PreparedShard;
+use survey::{Survey, Surveyed};
+use tables::{ExportSchema, TableWriter};
 
 pub use lines::{LineOptions, NewlineRule};
+pub use tables::{Resolution, TableFormat, TableOptions, TimeFormat};
 
 /// What to export, and how.
 #[derive(Debug, Clone)]
@@ -51,7 +61,16 @@ pub struct ExportOptions {
     /// The shards, and the series and times of the points. New names are not looked at.
     pub what: RestoreSelection,
     /// How points are written.
-    pub lines: LineOptions,
+    pub format: ExportFormat,
+}
+
+/// How points are written.
+#[derive(Debug, Clone)]
+pub enum ExportFormat {
+    /// As line protocol, one after the other.
+    Lines(LineOptions),
+    /// As tables, one for each measurement of a retention policy.
+    Tables(TableOptions),
 }
 
 /// Where the points of an export are.
@@ -70,10 +89,13 @@ pub enum ExportSource {
 
 /// Where the points go.
 pub enum ExportTarget<'a> {
-    /// A file, which gets its name when it is whole; compressed where the name ends with .gz.
+    /// A file, which gets its name when it is whole; compressed where the name ends with .gz. Of
+    /// tables it takes one.
     File(PathBuf),
-    /// Anything else.
-    Stream(&'a mut dyn Write),
+    /// A directory for tables, which gets its name when all files in it are whole.
+    Directory(PathBuf),
+    /// Anything else. Of tables it takes one.
+    Stream(&'a mut (dyn Write + Send)),
 }
 
 /// What was exported.
@@ -85,6 +107,8 @@ pub struct ExportReport {
     pub shards: usize,
     /// What was written of them.
     pub tally: ExportTally,
+    /// The tables among it.
+    pub tables: Vec<ExportedTable>,
     /// What could not be exported, or is not in the backup.
     pub missing: Vec<Shortfall>,
     /// How long it took.
@@ -104,6 +128,23 @@ pub struct ExportTally {
     pub newlines: u64,
 }
 
+/// A table that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportedTable {
+    /// Its file in the directory, where there is one.
+    pub file: Option<PathBuf>,
+    /// The database.
+    pub database: String,
+    /// The retention policy.
+    pub retention_policy: String,
+    /// The measurement.
+    pub measurement: String,
+    /// Points.
+    pub points: u64,
+    /// Bytes, those of CSV before compression.
+    pub bytes: u64,
+}
+
 /// The shards of an export, of the kind that they are made ready from.
 struct ExportPlan<T> {
     data: Data,
@@ -113,6 +154,8 @@ struct ExportPlan<T> {
     /// Their bytes, where that is known.
     bytes: Option<u64>,
     missing: Vec<Shortfall>,
+    /// What has the shards, as it is told.
+    holder: String,
 }
 
 /// Exports points.
@@ -133,21 +176,29 @@ pub fn export(
         context,
         sought: SoughtSeries::of(options.what.series.clone()),
         tally: ExportTally::default(),
+        tables: Vec::new(),
         missing: Vec::new(),
     };
     let (set, shards) = match target {
         ExportTarget::File(path) => {
             let mut file = ExportFile::create(&path)?;
-            let exported = exporter.export(&mut file)?;
+            let exported = exporter.export(ExportOut::Stream(&mut file))?;
             file.finish()?;
             exported
         }
-        ExportTarget::Stream(stream) => exporter.export(stream)?,
+        ExportTarget::Directory(path) => {
+            let directory = ExportDirectory::create(&path)?;
+            let exported = exporter.export(ExportOut::Directory(&directory))?;
+            directory.publish()?;
+            exported
+        }
+        ExportTarget::Stream(stream) => exporter.export(ExportOut::Stream(stream))?,
     };
     Ok(ExportReport {
         set,
         shards,
         tally: exporter.tally,
+        tables: exporter.tables,
         missing: exporter.missing,
         elapsed: started.elapsed(),
     })
@@ -159,25 +210,13 @@ struct Exporter<'a> {
     context: Context<'a>,
     sought: SoughtSeries,
     tally: ExportTally,
+    tables: Vec<ExportedTable>,
     missing: Vec<Shortfall>,
 }
 
 impl Exporter<'_> {
     /// Exports everything that is meant; the set, and how many shards.
-    fn export(&mut self, out: &mut dyn Write) -> Result<(Option<SetId>, usize)> {
-        let (set, count) = self.export_all(out)?;
-        // Of what is damaged, nobody knows which series are in it.
-        if self.missing.is_empty() {
-            let holder = match &set {
-                Some(set) => format!("set {set}"),
-                None => "the data directory".to_owned(),
-            };
-            ensure_series_found(&self.sought, &holder)?;
-        }
-        Ok((set, count))
-    }
-
-    fn export_all(&mut self, out: &mut dyn Write) -> Result<(Option<SetId>, usize)> {
+    fn export(&mut self, out: ExportOut<'_>) -> Result<(Option<SetId>, usize)> {
         match &self.options.source {
             ExportSource::Set { repository, set } => {
                 let set = set.as_deref();
@@ -189,7 +228,12 @@ impl Exporter<'_> {
                 let (catalog, (id, plan), _held) = planned(repository, set, self.context, plan)?;
                 let prepare =
                     |shard, context: Context<'_>| backup::prepare(&catalog, shard, context);
-                Ok((Some(id), self.run(plan, &prepare, out)?))
+                let gather = |shard: &PlannedShard, gathering: Gathering<'_>| {
+                    backup::gather(&catalog, shard, gathering)
+                };
+                let is_remote = repository.directory().is_none();
+                let schema = self.schema(&plan, is_remote, &gather)?;
+                Ok((Some(id), self.run(plan, schema, &prepare, out)?))
             }
             ExportSource::Directories(directories) => {
                 let selection = self.options.what.selection(false);
@@ -199,7 +243,11 @@ impl Exporter<'_> {
                 let inside = self.inside(Data::read(&meta.data()?)?, shards);
                 let prepare =
                     |shard, context: Context<'_>| stopped::prepare(&stores, shard, context);
-                Ok((None, self.run(inside, &prepare, out)?))
+                let gather = |shard: &ShardPath, gathering: Gathering<'_>| {
+                    stopped::gather(&stores, shard, gathering)
+                };
+                let schema = self.schema(&inside, false, &gather)?;
+                Ok((None, self.run(inside, schema, &prepare, out)?))
             }
         }
     }
@@ -227,6 +275,7 @@ impl Exporter<'_> {
             shards,
             data: source.data,
             missing: source.chains.missing,
+            holder: format!("set {}", source.set),
         };
         Ok((source.set, plan))
     }
@@ -249,16 +298,52 @@ impl Exporter<'_> {
             bytes: None,
             shards,
             missing: Vec::new(),
+            holder: "the data directory".to_owned(),
             data,
         }
+    }
+
+    /// What there is in the shards of a plan, where the format has to know it before; `is_remote`
+    /// says whether to read a piece of their files takes long.
+    fn schema<T: Surveyed>(
+        &self,
+        plan: &ExportPlan<T>,
+        is_remote: bool,
+        gather: &impl Fn(&T, Gathering<'_>) -> Result<GatheredShard>,
+    ) -> Result<Option<ExportSchema>> {
+        let (context, scratch) = (self.context, scratch_dir());
+        if let ExportFormat::Lines(_) = self.options.format {
+            return Ok(None);
+        }
+        let count = plan.shards.len();
+        context.status(format!("reading the indexes of {}", plural(count, "shard")));
+        let bytes = plan.bytes;
+        context.report(&Event::Shards { count, bytes });
+        let bounds = self.options.what.bounds().unwrap_or(Bounds::ANY);
+        let mut survey = Survey::new(&self.sought, bounds, context);
+        let gathering = Gathering {
+            depth: GatherDepth::Schema,
+            is_remote,
+            scratch: &scratch,
+            cancel: context.cancel,
+            progress: context.progress,
+        };
+        for shard in &plan.shards {
+            survey.add(shard, || gather(shard, gathering))?;
+        }
+        if !survey.is_damaged && plan.missing.is_empty() {
+            ensure_series_found(&self.sought, &plan.holder)?;
+        }
+        Ok(Some(survey.schema))
     }
 
     /// Exports the shards of a plan; how many. One is made ready while another is written.
     fn run<T: Send>(
         &mut self,
         plan: ExportPlan<T>,
+        schema: Option<ExportSchema>,
         prepare: &(impl Fn(T, Context<'_>) -> Result<PreparedShard> + Sync),
-        out: &mut dyn Write,
+        out: ExportOut<'_>,
     ) -> Result<usize> {
         let count = plan.shards.len();
         let context = self.context;
@@ -268,7 +353,18 @@ impl Exporter<'_> {
             count,
             bytes: plan.bytes,
         });
-        let mut writer = LineWriter::new(self.options.lines, &plan.data, &plan.databases, out)?;
+        let mut writer: Box<dyn PointsWriter + '_> = match &self.options.format {
+            ExportFormat::Lines(options) => {
+                let out = out.stream()?;
+                Box::new(LineWriter::new(*options, &plan.data, &plan.databases, out)?)
+            }
+            ExportFormat::Tables(options) => {
+                let schema = schema.unwrap_or_default();
+                Box::new(TableWriter::new(
+                    options, &schema, &plan.data, out, context,
+                )?)
+            }
+        };
         // A failure here stops the other thread as well.
         let stop = context.cancel.child();
         let cancel = &stop;
@@ -286,13 +382,18 @@ impl Exporter<'_> {
             });
             let exported = receiver
                 .into_iter()
-                .try_for_each(|prepared| self.write(&prepared?, &mut writer, cancel));
+                .try_for_each(|prepared| self.write(&prepared?, &mut *writer, cancel));
             exported.inspect_err(|_| cancel.cancel())
         });
         self.tally = writer.tally();
         context.check()?;
         exported?;
-        out.flush()?;
+        self.tables = writer.finish(context)?;
+        self.tally = writer.tally();
+        // Of what is damaged, nobody knows which series are in it.
+        if self.missing.is_empty() {
+            ensure_series_found(&self.sought, &plan.holder)?;
+        }
         Ok(count)
     }
 

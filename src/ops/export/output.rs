@@ -1,4 +1,4 @@
-//! The file of an export: it gets its name when it is whole.
+//! Where an export goes. Its file gets its name when it is whole.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -8,8 +8,33 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::NamedTempFile;
 
+use super::directory::ExportDirectory;
 use crate::error::{Error, ErrorKind};
 use crate::io::durable;
+
+/// Where an export goes.
+pub(super) enum ExportOut<'a> {
+    /// To a file or anything else.
+    Stream(&'a mut (dyn Write + Send + 'a)),
+    /// To files of a directory.
+    Directory(&'a ExportDirectory),
+}
+
+impl<'a> ExportOut<'a> {
+    /// For what is no more than one file.
+    ///
+    /// # Errors
+    ///
+    /// Where it is a directory.
+    pub(super) fn stream(self) -> Result<&'a mut (dyn Write + Send + 'a)> {
+        match self {
+            Self::Stream(out) => Ok(out),
+            Self::Directory(_) => Err(ErrorKind::Usage
+                .error("line protocol is written to one file, not to a directory")
+                .into()),
+        }
+    }
+}
 
 /// Bytes written at a time.
 const CHUNK: usize = 256 << 10;

@@ -8,9 +8,10 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::ExportTally;
 use super::points_writer::PointsWriter;
 use super::told::Told;
+use super::{ExportTally, ExportedTable};
+use crate::context::Context;
 use crate::metastore::Data;
 use crate::shard::ShardPath;
 use crate::text::plural;
@@ -110,6 +111,11 @@ impl PointsWriter for LineWriter<'_> {
             told.add(format!("{values} left out that are no numbers"));
         }
         Ok(())
+    }
+
+    fn finish(&mut self, _: Context<'_>) -> Result<Vec<ExportedTable>> {
+        self.out.flush()?;
+        Ok(Vec::new())
     }
 
     fn tally(&self) -> ExportTally {
