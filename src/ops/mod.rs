@@ -19,6 +19,7 @@ mod restore;
 mod room;
 mod selection;
 mod serve;
+mod server_shards;
 mod shortfall;
 mod stats;
 mod unpack_dir;
@@ -31,9 +32,9 @@ pub use check::check;
 pub use check::{CheckOptions, CheckReport};
 pub use copy::{CopyOptions, CopyReport, CopyState, SetCopy, copy};
 pub use export::{
-    ExportFormat, ExportOptions, ExportReport, ExportSource, ExportTally, ExportTarget,
-    ExportedTable, LineOptions, NewlineRule, Resolution, TableFormat, TableOptions, TimeFormat,
-    export,
+    ExportDatabase, ExportFormat, ExportOptions, ExportReport, ExportSource, ExportTally,
+    ExportTarget, ExportedTable, LineOptions, NewlineRule, Resolution, SplitLimits, TableFormat,
+    TableOptions, TimeFormat, export,
 };
 pub use forget::Reason;
 pub use forget::{ForgetOptions, ForgetReport, GroupServer};

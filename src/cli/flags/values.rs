@@ -177,12 +177,22 @@ pub(crate) fn rate(text: &str) -> Result<RateArg, String> {
         )
     };
     let lower = text.to_ascii_lowercase();
-    let number_and_unit = lower.strip_suffix("/s").unwrap_or(&lower);
-    let digits = number_and_unit
-        .bytes()
-        .take_while(u8::is_ascii_digit)
-        .count();
-    let (number, unit) = number_and_unit.split_at(digits);
+    let rate = bytes(lower.strip_suffix("/s").unwrap_or(&lower)).and_then(NonZeroU64::new);
+    Ok(RateArg(Some(rate.ok_or_else(complaint)?)))
+}
+
+/// Bytes that are not none.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let size = bytes(&text.to_ascii_lowercase()).filter(|size| *size > 0);
+    size.ok_or_else(|| {
+        format!("'{text}' is not a size; write bytes: 10MiB, 500KiB, 10M (a million bytes each)")
+    })
+}
+
+/// A number of bytes with its unit, in small letters.
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
     let unit: u64 = match unit.trim_start() {
         "" | "b" => 1,
         "k" | "kb" => 1_000,
@@ -191,14 +201,9 @@ pub(crate) fn rate(text: &str) -> Result<RateArg, String> {
         "kib" => 1 << 10,
         "mib" => 1 << 20,
         "gib" => 1 << 30,
-        _ => return Err(complaint()),
+        _ => return None,
     };
-    let number: u64 = number.parse().map_err(|_| complaint())?;
-    let rate = number
-        .checked_mul(unit)
-        .and_then(NonZeroU64::new)
-        .ok_or_else(complaint)?;
-    Ok(RateArg(Some(rate)))
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// A limit; none is `none`. (A type of its own: clap gives `Option` another meaning.)

@@ -1,7 +1,7 @@
-//! `snap export`: the points of a backup, or of a stopped influxd, in formats that others read.
+//! `snap export`: the points of a backup, or of an influxd, in formats that others read.
 //!
 //! The shards of a set are those that a restore would put into a data directory. Each is made ready
-//! to be read ([`backup`], [`stopped`]), while the one before it is written ([`shard`]) by a
+//! to be read ([`backup`], [`running`], [`stopped`]), while the one before it is written ([`shard`]) by a
 //! [`points_writer`]: as [`lines`] to where [`output`] leads, or, after a [`survey`] of what there
 //! is, as [`tables`], which may have a [`directory`]. What is damaged is named, and everything else
 //! is exported.
@@ -11,6 +11,7 @@ mod directory;
 mod lines;
 mod output;
 mod points_writer;
+mod running;
 mod shard;
 mod stopped;
 mod survey;
@@ -20,7 +21,7 @@ mod told;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,11 +29,14 @@ use anyhow::Result;
 
 use super::restore::{PlannedShard, RestoreSelection, SetSelector, Source, planned, sets_of};
 use crate::cancel::Cancel;
+use crate::client::Client;
 use crate::context::Context;
 use crate::io::scratch::scratch_dir;
 use crate::metastore::Data;
+use crate::ops::backup::Rule;
 use crate::ops::gather::{GatherDepth, GatheredShard, Gathering};
 use crate::ops::selection::ensure_series_found;
+use crate::ops::server_shards::{OpenShards, ShardAsker};
 use crate::ops::{Directories, Shortfall};
 use crate::progress::{Event, Outcome};
 use crate::repository::{Catalog, Location, SetId};
@@ -44,13 +48,14 @@ use crate::time::Bounds;
 use crate::tsm::sought_series::SoughtSeries;
 use directory::ExportDirectory;
 use lines::LineWriter;
-use output::{ExportFile, ExportOut};
+use output::{ExportFiles, ExportOut};
 use points_writer::PointsWriter;
-use shard::PreparedShard;
+use running::FLUSH_TIMEOUT;
+use shard::{Prepared, PreparedShard};
 use survey::{Survey, Surveyed};
 use tables::{ExportSchema, TableWriter};
 
-pub use lines::{LineOptions, NewlineRule};
+pub use lines::{ExportDatabase, LineOptions, NewlineRule, SplitLimits};
 pub use tables::{Resolution, TableFormat, TableOptions, TimeFormat};
 
 /// What to export, and how.
@@ -73,6 +78,13 @@ pub enum ExportFormat {
     Tables(TableOptions),
 }
 
+impl ExportOptions {
+    /// Whether the points go into several files.
+    fn are_divided(&self) -> bool {
+        matches!(&self.format, ExportFormat::Lines(lines) if lines.split.are_given())
+    }
+}
+
 /// Where the points of an export are.
 #[derive(Debug, Clone)]
 pub enum ExportSource {
@@ -83,14 +95,22 @@ pub enum ExportSource {
         /// The set; none for the newest.
         set: Option<String>,
     },
+    /// On a running server. Only line protocol comes from one.
+    Server {
+        /// The server.
+        client: Arc<Client>,
+        /// How often a shard is asked for again.
+        retries: u32,
+    },
     /// In the directories of an influxd that does not run.
     Directories(Directories),
 }
 
 /// Where the points go.
 pub enum ExportTarget<'a> {
-    /// A file, which gets its name when it is whole; compressed where the name ends with .gz. Of
-    /// tables it takes one.
+    /// A file, which gets its name when it is whole; compressed where the name ends with .gz. With
+    /// limits of what one may hold, several, whose names have a number each. Of tables it takes
+    /// one.
     File(PathBuf),
     /// A directory for tables, which gets its name when all files in it are whole.
     Directory(PathBuf),
@@ -103,6 +123,8 @@ pub enum ExportTarget<'a> {
 pub struct ExportReport {
     /// The set, where a set was exported.
     pub set: Option<SetId>,
+    /// The files that were written, but for those in a directory.
+    pub files: Vec<PathBuf>,
     /// Shards.
     pub shards: usize,
     /// What was written of them.
@@ -175,28 +197,31 @@ pub fn export(
         options,
         context,
         sought: SoughtSeries::of(options.what.series.clone()),
+        shards: 0,
         tally: ExportTally::default(),
         tables: Vec::new(),
         missing: Vec::new(),
     };
-    let (set, shards) = match target {
+    let mut files = Vec::new();
+    let set = match target {
         ExportTarget::File(path) => {
-            let mut file = ExportFile::create(&path)?;
-            let exported = exporter.export(ExportOut::Stream(&mut file))?;
-            file.finish()?;
-            exported
+            let mut out = ExportFiles::create(&path, options.are_divided())?;
+            let set = exporter.export(ExportOut::Files(&mut out))?;
+            files = out.finish()?;
+            set
         }
         ExportTarget::Directory(path) => {
             let directory = ExportDirectory::create(&path)?;
-            let exported = exporter.export(ExportOut::Directory(&directory))?;
+            let set = exporter.export(ExportOut::Directory(&directory))?;
             directory.publish()?;
-            exported
+            set
         }
         ExportTarget::Stream(stream) => exporter.export(ExportOut::Stream(stream))?,
     };
     Ok(ExportReport {
         set,
-        shards,
+        files,
+        shards: exporter.shards,
         tally: exporter.tally,
         tables: exporter.tables,
         missing: exporter.missing,
@@ -209,14 +234,16 @@ struct Exporter<'a> {
     options: &'a ExportOptions,
     context: Context<'a>,
     sought: SoughtSeries,
+    /// Those that were exported.
+    shards: usize,
     tally: ExportTally,
     tables: Vec<ExportedTable>,
     missing: Vec<Shortfall>,
 }
 
 impl Exporter<'_> {
-    /// Exports everything that is meant; the set, and how many shards.
-    fn export(&mut self, out: ExportOut<'_>) -> Result<(Option<SetId>, usize)> {
+    /// Exports everything that is meant; the set.
+    fn export(&mut self, out: ExportOut<'_>) -> Result<Option<SetId>> {
         match &self.options.source {
             ExportSource::Set { repository, set } => {
                 let set = set.as_deref();
@@ -226,28 +253,45 @@ impl Exporter<'_> {
                     Ok(((id, plan), sets))
                 };
                 let (catalog, (id, plan), _held) = planned(repository, set, self.context, plan)?;
-                let prepare =
-                    |shard, context: Context<'_>| backup::prepare(&catalog, shard, context);
+                let prepare = |shard, context: Context<'_>| {
+                    backup::prepare(&catalog, shard, context).map(Prepared::Whole)
+                };
                 let gather = |shard: &PlannedShard, gathering: Gathering<'_>| {
                     backup::gather(&catalog, shard, gathering)
                 };
                 let is_remote = repository.directory().is_none();
                 let schema = self.schema(&plan, is_remote, &gather)?;
-                Ok((Some(id), self.run(plan, schema, &prepare, out)?))
+                self.run(plan, schema, &prepare, out)?;
+                Ok(Some(id))
+            }
+            ExportSource::Server { client, retries } => {
+                let selection = self.options.what.selection(false);
+                let open = OpenShards::of(client, &selection, self.context)?;
+                let shards = open.shards.into_iter().map(|shard| shard.path);
+                let holder = client.address().to_string();
+                let inside = self.inside(open.data, shards.collect(), holder);
+                let asker = ShardAsker::new(client, *retries, Rule::Prompt(FLUSH_TIMEOUT));
+                let prepare =
+                    |shard, context: Context<'_>| running::prepare(&asker, shard, context);
+                self.run(inside, None, &prepare, out)?;
+                Ok(None)
             }
             ExportSource::Directories(directories) => {
                 let selection = self.options.what.selection(false);
                 let shards = directories.live_shards(&selection)?;
                 directories.ensure_known(&shards)?;
                 let (meta, stores) = directories.open()?;
-                let inside = self.inside(Data::read(&meta.data()?)?, shards);
-                let prepare =
-                    |shard, context: Context<'_>| stopped::prepare(&stores, shard, context);
+                let holder = "the data directory".to_owned();
+                let inside = self.inside(Data::read(&meta.data()?)?, shards, holder);
+                let prepare = |shard, context: Context<'_>| {
+                    stopped::prepare(&stores, shard, context).map(Prepared::Whole)
+                };
                 let gather = |shard: &ShardPath, gathering: Gathering<'_>| {
                     stopped::gather(&stores, shard, gathering)
                 };
                 let schema = self.schema(&inside, false, &gather)?;
-                Ok((None, self.run(inside, schema, &prepare, out)?))
+                self.run(inside, schema, &prepare, out)?;
+                Ok(None)
             }
         }
     }
@@ -281,7 +325,7 @@ impl Exporter<'_> {
     }
 
     /// Those of the shards that can have points of the times that are meant.
-    fn inside(&self, data: Data, shards: Vec<ShardPath>) -> ExportPlan<ShardPath> {
+    fn inside(&self, data: Data, shards: Vec<ShardPath>, holder: String) -> ExportPlan<ShardPath> {
         let bounds = self.options.what.bounds();
         let wanted: BTreeSet<ShardPath> = shards.into_iter().collect();
         let what = self.options.what.selection(false);
@@ -298,7 +342,7 @@ impl Exporter<'_> {
             bytes: None,
             shards,
             missing: Vec::new(),
-            holder: "the data directory".to_owned(),
+            holder,
             data,
         }
     }
@@ -337,14 +381,14 @@ impl Exporter<'_> {
         Ok(Some(survey.schema))
     }
 
-    /// Exports the shards of a plan; how many. One is made ready while another is written.
+    /// Exports the shards of a plan. One is made ready while another is written.
     fn run<T: Send>(
         &mut self,
         plan: ExportPlan<T>,
         schema: Option<ExportSchema>,
-        prepare: &(impl Fn(T, Context<'_>) -> Result<PreparedShard> + Sync),
+        prepare: &(impl Fn(T, Context<'_>) -> Result<Prepared> + Sync),
         out: ExportOut<'_>,
-    ) -> Result<usize> {
+    ) -> Result<()> {
         let count = plan.shards.len();
         let context = self.context;
         self.missing = plan.missing;
@@ -355,8 +399,8 @@ impl Exporter<'_> {
         });
         let mut writer: Box<dyn PointsWriter + '_> = match &self.options.format {
             ExportFormat::Lines(options) => {
-                let out = out.stream()?;
-                Box::new(LineWriter::new(*options, &plan.data, &plan.databases, out)?)
+                let out = out.lines()?;
+                Box::new(LineWriter::new(*options, &plan.data, plan.databases, out)?)
             }
             ExportFormat::Tables(options) => {
                 let schema = schema.unwrap_or_default();
@@ -382,7 +426,7 @@ impl Exporter<'_> {
             });
             let exported = receiver
                 .into_iter()
-                .try_for_each(|prepared| self.write(&prepared?, &mut *writer, cancel));
+                .try_for_each(|prepared| self.take(prepared?, &mut *writer, cancel));
             exported.inspect_err(|_| cancel.cancel())
         });
         self.tally = writer.tally();
@@ -394,7 +438,27 @@ impl Exporter<'_> {
         if self.missing.is_empty() {
             ensure_series_found(&self.sought, &plan.holder)?;
         }
-        Ok(count)
+        let findings = writer.findings().into_iter();
+        let of_all = |reason| Shortfall {
+            shard: None,
+            reason,
+        };
+        self.missing.extend(findings.map(of_all));
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        prepared: Prepared,
+        writer: &mut dyn PointsWriter,
+        stop: &Cancel,
+    ) -> Result<()> {
+        match prepared {
+            Prepared::Whole(shard) => self.write(&shard, writer, stop)?,
+            Prepared::Missing(shortfall) => self.missing.push(shortfall),
+            Prepared::Gone => {}
+        }
+        Ok(())
     }
 
     fn write(
@@ -407,6 +471,7 @@ impl Exporter<'_> {
         let bounds = self.options.what.bounds().unwrap_or(Bounds::ANY);
         let told = prepared.write(&self.sought, bounds, writer, stop)?;
         let shard = &prepared.name;
+        self.shards += 1;
         let failures = told.iter().map(|reason| Shortfall::of_shard(shard, reason));
         self.missing.extend(failures);
         self.context.report(&Event::Finished {

@@ -46,6 +46,11 @@ pub(super) trait PointsWriter {
     /// Those of the target.
     fn finish(&mut self, context: Context<'_>) -> Result<Vec<ExportedTable>>;
 
+    /// What whoever reads the points cannot take of all that was written, a sentence each.
+    fn findings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What was written up to here.
     fn tally(&self) -> ExportTally;
 }

@@ -15,14 +15,17 @@ pub(crate) struct ExportSummary<'a> {
     /// What was run.
     #[schemars(extend("const" = "export"))]
     command: &'static str,
-    /// The id of the set that was exported; null for a stopped server.
+    /// The id of the set that was exported; null for a server.
     set: Option<&'a str>,
-    /// The backup directory, as it was given; null for a stopped server.
+    /// The backup directory, as it was given; null for a server.
     directory: Option<&'a str>,
-    /// The data directory of a stopped server, or null.
+    /// The address of a running server, or the data directory of a stopped one; else null.
     host: Option<&'a str>,
     /// The file or directory that was written; null for standard output.
     output: Option<String>,
+    /// The files that were written, but for those in a directory: one, or with -max-lines or
+    /// -max-bytes as many as it took.
+    files: Vec<String>,
     /// The tables that were written, of CSV and Parquet.
     tables: Vec<SummaryTable<'a>>,
     /// Shards exported.
@@ -72,6 +75,11 @@ impl<'a> ExportSummary<'a> {
             directory: report.set.as_ref().map(|_| from),
             host: report.set.is_none().then_some(from),
             output: file.map(|file| file.display().to_string()),
+            files: report
+                .files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect(),
             tables: report.tables.iter().map(SummaryTable::of).collect(),
             shards: report.shards,
             series: tally.series,
@@ -89,7 +97,13 @@ impl<'a> ExportSummary<'a> {
             0 => String::new(),
             count => format!(", {}", plural(count, "fault")),
         };
-        let file = self.output.as_ref().map(|file| format!(", in {file}"));
+        let file = match &self.files[..] {
+            [first, .., last] => Some(format!(
+                ", in {}, {first} to {last}",
+                plural(self.files.len(), "file")
+            )),
+            _ => self.output.as_ref().map(|file| format!(", in {file}")),
+        };
         let tables = match self.tables.len() {
             0 => String::new(),
             count => format!(", {}", plural(count, "table")),

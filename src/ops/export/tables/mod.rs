@@ -184,7 +184,7 @@ impl<'a> TableWriter<'a> {
     ) -> Result<Self> {
         let maker = RowsMaker::new(options.format)?;
         let (layouts, warnings) = layouts(schema, &options.resolutions)?;
-        if let ExportOut::Stream(_) = target {
+        if let ExportOut::Files(_) | ExportOut::Stream(_) = target {
             ensure_one(&layouts)?;
         }
         warnings.iter().for_each(|warning| context.warn(warning));
@@ -250,7 +250,7 @@ impl<'a> TableWriter<'a> {
             rows: self.maker.rows(layout),
             counted: ExportedTable {
                 file: match self.target {
-                    ExportOut::Stream(_) => None,
+                    ExportOut::Files(_) | ExportOut::Stream(_) => None,
                     ExportOut::Directory(_) => Some(file.clone()),
                 },
                 database: layout.database.to_string(),
@@ -279,6 +279,7 @@ impl<'a> TableWriter<'a> {
             false => table.rows.write_out(out),
         };
         let bytes = match &mut self.target {
+            ExportOut::Files(files) => write(&mut **files),
             ExportOut::Stream(out) => write(&mut **out),
             ExportOut::Directory(directory) => {
                 let mut file = directory.append(&table.file)?;
