@@ -20,7 +20,7 @@ use crate::tsm::stem;
 /// # Errors
 ///
 /// When it cannot be read or unpacked.
-pub(super) fn prepare(
+pub(in crate::ops) fn prepare(
     catalog: &Catalog,
     planned: PlannedShard,
     context: Context<'_>,

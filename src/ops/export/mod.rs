@@ -5,13 +5,13 @@
 //! [`points_writer`]: as [`lines`], to where [`output`] leads. What is damaged is named, and
 //! everything else is exported.
 
-mod backup;
+pub(super) mod backup;
 mod lines;
 mod output;
 mod points_writer;
-mod shard;
-mod stopped;
-mod told;
+pub(super) mod shard;
+pub(super) mod stopped;
+pub(super) mod told;
 
 use std::collections::BTreeSet;
 use std::io::Write;

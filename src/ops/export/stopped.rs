@@ -18,7 +18,7 @@ use crate::tsm::stem;
 /// # Errors
 ///
 /// When its files or its WAL cannot be read.
-pub(super) fn prepare(
+pub(in crate::ops) fn prepare(
     shards: &LocalShards,
     shard: ShardPath,
     context: Context<'_>,
