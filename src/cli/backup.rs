@@ -279,7 +279,7 @@ impl BackupArgs {
             },
             apply_deletes: self.apply_deletes.unwrap_or(self.portable),
             jobs: self.server.jobs.into(),
-            retries: self.server.retries,
+            retries: self.server.connection.retries,
             // What this process serves holds all there is.
             flush_timeout: self
                 .directories

@@ -2,17 +2,20 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::ending::Ending;
+use super::flags::server::ConnectionArgs;
 use super::flags::values;
 use super::flags::{DirectoriesArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs};
 use super::render::messages::export::ExportSummary;
 use super::render::output::Output;
 use super::render::terminal::is_gone;
 use crate::cancel::Cancel;
+use crate::client::Address;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{
     ExportOptions, ExportSource, ExportTarget, LineOptions, NewlineRule, RestoreSelection, export,
@@ -22,6 +25,8 @@ use crate::repository::Location;
 use crate::text::plural;
 
 /// Write the points of a backup as line protocol, without a server
+///
+/// With -host it reads those of a running server; with -metadir and -datadir, of a stopped one.
 ///
 /// The points are those that a restore of the set would bring back: increments are merged with what
 /// they build on, of two values at one time the later counts, and what was deleted is left out.
@@ -39,12 +44,27 @@ use crate::text::plural;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ExportArgs {
     /// The backup directory, or its URL [default: $SNAP_DIR, else ./backup]
-    #[arg(value_name = "PATH", value_parser = values::location(), conflicts_with = "datadir")]
+    #[arg(
+        value_name = "PATH",
+        value_parser = values::location(),
+        conflicts_with_all = ["host", "datadir"],
+    )]
     pub(crate) path: Option<Location>,
     /// The set: an id, the beginning of one, or latest [default: the newest]
-    #[arg(value_name = "SET")]
+    #[arg(value_name = "SET", conflicts_with_all = ["host", "datadir"])]
     set: Option<String>,
 
+    /// Export from the server at this address instead
+    ///
+    /// Its shards are streamed one after the other, as for a backup, and none of them is kept.
+    #[arg(
+        help_heading = "Server",
+        long,
+        value_name = "HOST",
+        value_parser = values::address,
+        conflicts_with = "datadir",
+    )]
+    host: Option<Address>,
     #[command(flatten)]
     directories: DirectoriesArgs,
 
@@ -81,13 +101,16 @@ pub(crate) struct ExportArgs {
     times: TimesArgs,
 
     #[command(flatten)]
+    connection: ConnectionArgs<true>,
+
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
 const EXAMPLES: &str = "\
   snap export -o telegraf.lp.gz -database telegraf /var/backups/influxdb
   snap export -lponly -db db -rp autogen -measurement cpu -start 24h PATH | less
-  snap export -database db PATH 20261120T080000Z > db.lp
+  snap export -host 127.0.0.1:8088 -database db -o db.lp.gz
   snap export -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -100,8 +123,9 @@ enum NewlineArg {
 impl ExportArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         self.ensure_consistent(output)?;
-        let options = self.options();
+        let options = self.options(cancel);
         let from = match &options.source {
+            ExportSource::Server { client, .. } => client.address().to_string(),
             ExportSource::Set { repository, .. } => repository.to_string(),
             ExportSource::Directories(directories) => directories.datadir.display().to_string(),
         };
@@ -147,19 +171,23 @@ impl ExportArgs {
         }
     }
 
-    fn source(&self) -> ExportSource {
-        match self.directories.named() {
-            Some(directories) => ExportSource::Directories(directories),
-            None => ExportSource::Set {
+    fn source(&self, cancel: &Cancel) -> ExportSource {
+        match (&self.host, self.directories.named()) {
+            (Some(host), _) => ExportSource::Server {
+                client: Arc::new(self.connection.client(host.clone(), cancel)),
+                retries: self.connection.retries,
+            },
+            (None, Some(directories)) => ExportSource::Directories(directories),
+            (None, None) => ExportSource::Set {
                 repository: values::repository(self.path.as_ref()),
                 set: self.set.clone(),
             },
         }
     }
 
-    fn options(&self) -> ExportOptions {
+    fn options(&self, cancel: &Cancel) -> ExportOptions {
         ExportOptions {
-            source: self.source(),
+            source: self.source(cancel),
             what: RestoreSelection {
                 database: self.shards.database.clone(),
                 retention_policy: self.shards.retention.clone(),

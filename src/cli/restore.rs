@@ -247,7 +247,7 @@ impl RestoreArgs {
             set: self.set.clone(),
             what: self.what(),
             jobs: self.server.jobs.into(),
-            retries: self.server.retries,
+            retries: self.server.connection.retries,
             verify: !self.no_verify,
             resume: self.resume,
             apply_deletes: self.apply_deletes,

@@ -188,7 +188,7 @@ impl StatsArgs {
             },
             exact: self.exact,
             jobs: self.server.jobs.into(),
-            retries: self.server.retries,
+            retries: self.server.connection.retries,
         }
     }
 

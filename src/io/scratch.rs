@@ -130,10 +130,31 @@ pub(crate) fn scratch_fault(error: &(dyn std::error::Error + 'static)) -> Option
     None
 }
 
-/// The error for a file that could not be made in `directory`.
+/// The error for a file that could not be made or written in `directory`.
 pub(crate) fn scratch_error(directory: &Path, error: io::Error) -> anyhow::Error {
-    let error = in_scratch(directory, error);
+    scratch_words(in_scratch(directory, error))
+}
+
+/// An error, or the fault for one of this module in it.
+pub(crate) fn scratch_words(error: io::Error) -> anyhow::Error {
     scratch_fault(&error).map_or_else(|| error.into(), Into::into)
+}
+
+/// Fails where `directory` has no room for a file of so many bytes, as far as its file system says.
+///
+/// # Errors
+///
+/// When it has not.
+pub(crate) fn ensure_scratch_room(directory: &Path, bytes: u64) -> io::Result<()> {
+    // Where the file system does not say, writing will.
+    let Ok(system) = rustix::fs::statvfs(directory) else {
+        return Ok(());
+    };
+    let room = system.f_bavail.saturating_mul(system.f_frsize);
+    match bytes > room && system.f_blocks > 0 {
+        true => Err(no_room(directory, bytes, room)),
+        false => Ok(()),
+    }
 }
 
 /// Whether the system, the disk say, is at fault, and not what was read.

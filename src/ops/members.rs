@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::unpack_dir::{UnpackDir, UnpackedFile};
 use crate::cancel::{Cancel, Stoppable};
 use crate::io::read_at::{FromStart, ReadAt, Section};
-use crate::io::scratch::Spool;
+use crate::io::scratch::{Spool, scratch_words};
 use crate::repository::{StoredFile, Tar};
 use crate::shard::ShardPath;
 use crate::shard_tar::{BLOCK, Ending, Member, ShardTarReader, TarError, read_past, seek_past};
@@ -70,6 +70,30 @@ impl From<ContentError> for io::Error {
             ContentError::Scratch(error) => error,
             ContentError::Unpack(error) => Self::other(error),
         }
+    }
+}
+
+/// Why the members of a tar were not passed to their end.
+pub(super) enum TarStop {
+    /// It cannot be read on.
+    Tar(TarError),
+    /// The disk, say, or a stop that was asked for.
+    Failed(anyhow::Error),
+}
+
+impl From<ContentError> for TarStop {
+    fn from(error: ContentError) -> Self {
+        match error {
+            ContentError::Tar(error) => Self::Tar(error),
+            ContentError::Scratch(error) => Self::Failed(scratch_words(error)),
+            ContentError::Unpack(error) => Self::Failed(error),
+        }
+    }
+}
+
+impl From<anyhow::Error> for TarStop {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
     }
 }
 

@@ -18,6 +18,7 @@ mod restore;
 mod room;
 mod selection;
 mod serve;
+mod server_shards;
 mod shortfall;
 mod stats;
 mod unpack_dir;

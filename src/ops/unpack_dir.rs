@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use super::room::ensure_room;
 use crate::influxd_dir::Ownership;
 use crate::io::durable::{self, WriteBack};
+use crate::io::scratch::{ensure_scratch_room, scratch_error, scratch_words};
 use crate::io::sync_behind::SyncQueue;
 
 /// A directory for the files of one shard. Of files of one name, the last is kept.
@@ -24,6 +25,7 @@ pub(crate) struct UnpackDir<'a> {
 pub(crate) struct UnpackedFile {
     file: Arc<File>,
     path: PathBuf,
+    scratch: Option<PathBuf>,
     write_back: WriteBack,
 }
 
@@ -35,7 +37,10 @@ impl UnpackDir<'_> {
     ///
     /// When there is no room, or the file cannot be made.
     pub(super) fn create(&self, name: &str, size: u64) -> Result<UnpackedFile> {
-        ensure_room(self.path, size)?;
+        match self.scratch() {
+            Some(scratch) => ensure_scratch_room(scratch, size).map_err(scratch_words)?,
+            None => ensure_room(self.path, size)?,
+        }
         let path = self.path.join(name);
         if let Some(parent) = path.parent() {
             self.ownership.create_dirs(parent)?;
@@ -46,8 +51,14 @@ impl UnpackDir<'_> {
         Ok(UnpackedFile {
             file: Arc::new(file),
             path,
+            scratch: self.scratch().map(Path::to_owned),
             write_back: WriteBack::default(),
         })
+    }
+
+    /// The directory for temporary files that it is in, where its files go with the run.
+    fn scratch(&self) -> Option<&Path> {
+        self.path.parent().filter(|_| self.syncs.is_none())
     }
 
     /// Removes a file that is not to stay after all.
@@ -85,7 +96,10 @@ impl UnpackedFile {
     /// Those of writing.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let written = (&*self.file).write_all(bytes);
-        written.with_context(|| format!("writing {}", self.path.display()))?;
+        match &self.scratch {
+            Some(scratch) => written.map_err(|error| scratch_error(scratch, error))?,
+            None => written.with_context(|| format!("writing {}", self.path.display()))?,
+        }
         self.write_back.wrote(&self.file, bytes.len());
         Ok(())
     }

@@ -175,6 +175,12 @@ fn what_is_shown_is_sorted_and_chosen() {
     let text = snap(["stats", "-top", "1", utf8(&dir)]).expect(0).stdout;
     assert!(text.contains("\nand 2 measurements more\n"), "{text}");
     snap(["stats", "-database", "nosuch", utf8(&dir)]).expect(1);
+    let run = snap(["stats", "-measurement", "nosuch", utf8(&dir)]).expect(1);
+    assert!(
+        run.stderr.contains("there are: 'a', 'b', 'c'"),
+        "{}",
+        run.stderr
+    );
     snap(["stats", "-host", "127.0.0.1:1", utf8(&dir)]).expect(2);
     snap(["stats", utf8(&dir.join("nothing"))]).expect(10);
 }

@@ -10,6 +10,8 @@ mod answers;
 mod busy;
 // Servers 1.0 to 1.4: their requests, silences and tars.
 mod dialect_1_0;
+// `snap export -host` and `snap stats -host`.
+mod exporting;
 // Connections that break, stall or lead to no snapshotter; servers that go away; locks.
 mod faults;
 // Which shards an incremental set shares with an earlier one, and which are downloaded again.

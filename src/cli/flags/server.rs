@@ -8,10 +8,34 @@ use super::values::{self, DialectArg, RateArg};
 use crate::cancel::Cancel;
 use crate::client::{Client, Endpoint, Timeouts};
 
-/// How to deal with a server.
+/// How to deal with a server, and with how many of its shards at a time.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ServerArgs {
+    /// How many shards to work on at a time
+    #[arg(
+        long,
+        default_value_t = 2,
+        value_name = "N",
+        value_parser = values::whole_number(1, 64_u8),
+        help_heading = "How",
+    )]
+    pub(crate) jobs: u8,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs<false>,
+}
+
+impl ServerArgs {
+    /// A client of the server at `address`.
+    pub(crate) fn client(&self, address: impl Into<Endpoint>, cancel: &Cancel) -> Client {
+        self.connection.client(address, cancel)
+    }
+}
+
+/// How to deal with a server. Where `HIDDEN` is set, the short help leaves all of it out.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectionArgs<const HIDDEN: bool> {
     /// The protocol: of servers 1.0 to 1.4, or of later ones
     ///
     /// auto asks the server.
@@ -39,24 +63,15 @@ pub(crate) struct ServerArgs {
         value_name = "N",
         value_parser = values::whole_number(0, u32::MAX), hide_short_help = true)]
     pub(crate) retries: u32,
-    /// How many shards to work on at a time
-    #[arg(
-        long,
-        default_value_t = 2,
-        value_name = "N",
-        value_parser = values::whole_number(1, 64_u8),
-        help_heading = "How",
-    )]
-    pub(crate) jobs: u8,
     /// Bytes per second at the most, as 20MiB
     ///
     /// All shards together. 20M is 20 million bytes; none is no limit.
     #[arg(long, default_value = "none", value_name = "RATE", value_parser = values::rate,
-          help_heading = "How")]
+          help_heading = "How", hide_short_help = HIDDEN)]
     limit_rate: RateArg,
 }
 
-impl ServerArgs {
+impl<const HIDDEN: bool> ConnectionArgs<HIDDEN> {
     /// A client of the server at `address`.
     pub(crate) fn client(&self, address: impl Into<Endpoint>, cancel: &Cancel) -> Client {
         let timeouts = Timeouts {

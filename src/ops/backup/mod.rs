@@ -56,10 +56,11 @@ use health::ServerHealth;
 use incremental::Base;
 use outcome::ShardOutcome;
 use plan::BackupPlan;
-use proof::Rule;
+pub(super) use proof::{FirstByte, NextStep, OnDownload, Proof, Rule};
 use request::{Planned, ShardRequest};
 use run::{Backup, EncodedMetastore, ServerMetastore};
-use session::{Session, ShardJob, is_gone_from};
+use session::{Session, ShardJob};
+pub(super) use session::{is_gone_from, is_of_server};
 
 pub use incremental::IncrementalMode;
 pub use run::MadeSet;

@@ -14,6 +14,7 @@ use super::run::{Backup, ServerMetastore};
 use crate::error::{ErrorKind, told};
 use crate::metastore::{Data, Shard};
 use crate::ops::selection::select;
+use crate::ops::server_shards::warn_not_open;
 use crate::repository::{
     Catalog, Content, Selection, SetId, ShardRecord, ShardState, UnreadableFile,
 };
@@ -126,7 +127,8 @@ impl Backup<'_> {
             &self.options.repository,
         )?;
         planned.sort_by_key(|planned| std::cmp::Reverse(planned.known));
-        self.warn_not_held(&planned);
+        let absent = planned.iter().filter(|planned| !planned.held);
+        warn_not_open(absent.map(|planned| &planned.shard), self.context);
         self.report_warm(&planned, &selection, &basis);
         Ok(BackupPlan {
             metastore,
@@ -236,25 +238,6 @@ impl Backup<'_> {
             );
         }
         Ok(held)
-    }
-
-    /// Warns of shards that should hold points by now and are not open: influxd does so quietly
-    /// when a file is damaged.
-    fn warn_not_held(&self, planned: &[Planned]) {
-        let now = time::to_nanos(Timestamp::now());
-        let absent: Vec<String> = planned
-            .iter()
-            .filter(|p| !p.held && p.shard.start <= now)
-            .map(|p| p.shard.path.to_string())
-            .collect();
-        if !absent.is_empty() {
-            self.context.warn(format!(
-                "the metastore names {} that the server does not have open (never written to, or failed to open at \
-                 its start; its log tells): {}",
-                plural(absent.len(), "shard"),
-                name_list(&absent)
-            ));
-        }
     }
 
     /// Tells how many shards could be shared, had they not changed so soon before the last set, or

@@ -66,7 +66,7 @@ pub(crate) enum FirstByte {
 
 /// What to do next about a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NextStep {
+pub(crate) enum NextStep {
     /// Ask for files newer than any can be.
     Probe,
     /// Ask for what is wanted of it.
@@ -84,7 +84,7 @@ pub(crate) enum OnDownload {
 
 impl Proof {
     /// Of a shard about which nothing was asked yet.
-    pub(super) fn new(rule: Rule) -> Self {
+    pub(crate) fn new(rule: Rule) -> Self {
         Self {
             rule,
             prompt: 0,
@@ -98,7 +98,7 @@ impl Proof {
     }
 
     /// What to ask next.
-    pub(super) fn next(&self) -> NextStep {
+    pub(crate) fn next(&self) -> NextStep {
         if self.prompt < self.before_download && !self.given_up {
             NextStep::Probe
         } else {
@@ -107,7 +107,7 @@ impl Proof {
     }
 
     /// A question was answered whose answer goes unused.
-    pub(super) fn answered(&mut self, first_byte: FirstByte) {
+    pub(crate) fn answered(&mut self, first_byte: FirstByte) {
         if self.is_prompt(first_byte) {
             self.prompt += 1;
             return;
@@ -137,7 +137,7 @@ impl Proof {
     }
 
     /// Whether all that was acknowledged before the first question is in files.
-    pub(super) fn is_proven(&self) -> bool {
+    pub(crate) fn is_proven(&self) -> bool {
         self.rule == Rule::Any || self.prompt >= PROVEN
     }
 
@@ -152,7 +152,7 @@ impl Proof {
 
     /// The server closed without a byte. That may have been a flush that failed, and the next
     /// answer one without the newest points.
-    pub(super) fn silence(&mut self) {
+    pub(crate) fn silence(&mut self) {
         self.prompt = 0;
         self.before_download = self.before_download.max(1);
     }
@@ -172,7 +172,7 @@ impl Proof {
     }
 
     /// Why what was taken can lack points; `None` where it is proven to lack none.
-    pub(super) fn doubt(&self) -> Option<String> {
+    pub(crate) fn doubt(&self) -> Option<String> {
         (self.given_up && self.prompt < PROVEN).then(|| {
             format!(
                 "each answer took the server more than a second, {} in all: it may have left out its newest points, which were not in \

@@ -1,7 +1,7 @@
-//! `snap export`: the points of a backup, or of a stopped influxd, in formats that others read.
+//! `snap export`: the points of a backup, or of an influxd, in formats that others read.
 //!
 //! The shards of a set are those that a restore would put into a data directory. Each is made ready
-//! to be read ([`backup`], [`stopped`]), while the one before it is written ([`shard`]) by a
+//! to be read ([`backup`], [`running`], [`stopped`]), while the one before it is written ([`shard`]) by a
 //! [`points_writer`]: as [`lines`], to where [`output`] leads. What is damaged is named, and
 //! everything else is exported.
 
@@ -9,6 +9,7 @@ pub(super) mod backup;
 mod lines;
 mod output;
 mod points_writer;
+pub(super) mod running;
 pub(super) mod shard;
 pub(super) mod stopped;
 pub(super) mod told;
@@ -16,7 +17,7 @@ pub(super) mod told;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,12 @@ use anyhow::Result;
 
 use super::restore::{PlannedShard, RestoreSelection, SetSelector, Source, planned, sets_of};
 use crate::cancel::Cancel;
+use crate::client::Client;
 use crate::context::Context;
 use crate::metastore::Data;
+use crate::ops::backup::Rule;
 use crate::ops::selection::ensure_series_found;
+use crate::ops::server_shards::{OpenShards, ShardAsker};
 use crate::ops::{Directories, Shortfall};
 use crate::progress::{Event, Outcome};
 use crate::repository::{Catalog, Location, SetId};
@@ -39,7 +43,8 @@ use crate::tsm::sought_series::SoughtSeries;
 use lines::LineWriter;
 use output::ExportFile;
 use points_writer::PointsWriter;
-use shard::PreparedShard;
+use running::FLUSH_TIMEOUT;
+use shard::{Prepared, PreparedShard};
 
 pub use lines::{LineOptions, NewlineRule};
 
@@ -63,6 +68,13 @@ pub enum ExportSource {
         repository: Location,
         /// The set; none for the newest.
         set: Option<String>,
+    },
+    /// On a running server.
+    Server {
+        /// The server.
+        client: Arc<Client>,
+        /// How often a shard is asked for again.
+        retries: u32,
     },
     /// In the directories of an influxd that does not run.
     Directories(Directories),
@@ -132,10 +144,11 @@ pub fn export(
         options,
         context,
         sought: SoughtSeries::of(options.what.series.clone()),
+        shards: 0,
         tally: ExportTally::default(),
         missing: Vec::new(),
     };
-    let (set, shards) = match target {
+    let set = match target {
         ExportTarget::File(path) => {
             let mut file = ExportFile::create(&path)?;
             let exported = exporter.export(&mut file)?;
@@ -146,7 +159,7 @@ pub fn export(
     };
     Ok(ExportReport {
         set,
-        shards,
+        shards: exporter.shards,
         tally: exporter.tally,
         missing: exporter.missing,
         elapsed: started.elapsed(),
@@ -158,26 +171,29 @@ struct Exporter<'a> {
     options: &'a ExportOptions,
     context: Context<'a>,
     sought: SoughtSeries,
+    /// Those that were exported.
+    shards: usize,
     tally: ExportTally,
     missing: Vec<Shortfall>,
 }
 
 impl Exporter<'_> {
-    /// Exports everything that is meant; the set, and how many shards.
-    fn export(&mut self, out: &mut dyn Write) -> Result<(Option<SetId>, usize)> {
-        let (set, count) = self.export_all(out)?;
+    /// Exports everything that is meant; the set.
+    fn export(&mut self, out: &mut dyn Write) -> Result<Option<SetId>> {
+        let set = self.export_all(out)?;
         // Of what is damaged, nobody knows which series are in it.
         if self.missing.is_empty() {
-            let holder = match &set {
-                Some(set) => format!("set {set}"),
-                None => "the data directory".to_owned(),
+            let holder = match (&set, &self.options.source) {
+                (Some(set), _) => format!("set {set}"),
+                (None, ExportSource::Server { client, .. }) => client.address().to_string(),
+                (None, _) => "the data directory".to_owned(),
             };
             ensure_series_found(&self.sought, &holder)?;
         }
-        Ok((set, count))
+        Ok(set)
     }
 
-    fn export_all(&mut self, out: &mut dyn Write) -> Result<(Option<SetId>, usize)> {
+    fn export_all(&mut self, out: &mut dyn Write) -> Result<Option<SetId>> {
         match &self.options.source {
             ExportSource::Set { repository, set } => {
                 let set = set.as_deref();
@@ -187,9 +203,22 @@ impl Exporter<'_> {
                     Ok(((id, plan), sets))
                 };
                 let (catalog, (id, plan), _held) = planned(repository, set, self.context, plan)?;
+                let prepare = |shard, context: Context<'_>| {
+                    backup::prepare(&catalog, shard, context).map(Prepared::Whole)
+                };
+                self.run(plan, &prepare, out)?;
+                Ok(Some(id))
+            }
+            ExportSource::Server { client, retries } => {
+                let selection = self.options.what.selection(false);
+                let open = OpenShards::of(client, &selection, self.context)?;
+                let shards = open.shards.into_iter().map(|shard| shard.path);
+                let inside = self.inside(open.data, shards.collect());
+                let asker = ShardAsker::new(client, *retries, Rule::Prompt(FLUSH_TIMEOUT));
                 let prepare =
-                    |shard, context: Context<'_>| backup::prepare(&catalog, shard, context);
-                Ok((Some(id), self.run(plan, &prepare, out)?))
+                    |shard, context: Context<'_>| running::prepare(&asker, shard, context);
+                self.run(inside, &prepare, out)?;
+                Ok(None)
             }
             ExportSource::Directories(directories) => {
                 let selection = self.options.what.selection(false);
@@ -197,9 +226,11 @@ impl Exporter<'_> {
                 directories.ensure_known(&shards)?;
                 let (meta, stores) = directories.open()?;
                 let inside = self.inside(Data::read(&meta.data()?)?, shards);
-                let prepare =
-                    |shard, context: Context<'_>| stopped::prepare(&stores, shard, context);
-                Ok((None, self.run(inside, &prepare, out)?))
+                let prepare = |shard, context: Context<'_>| {
+                    stopped::prepare(&stores, shard, context).map(Prepared::Whole)
+                };
+                self.run(inside, &prepare, out)?;
+                Ok(None)
             }
         }
     }
@@ -253,13 +284,13 @@ impl Exporter<'_> {
         }
     }
 
-    /// Exports the shards of a plan; how many. One is made ready while another is written.
+    /// Exports the shards of a plan. One is made ready while another is written.
     fn run<T: Send>(
         &mut self,
         plan: ExportPlan<T>,
-        prepare: &(impl Fn(T, Context<'_>) -> Result<PreparedShard> + Sync),
+        prepare: &(impl Fn(T, Context<'_>) -> Result<Prepared> + Sync),
         out: &mut dyn Write,
-    ) -> Result<usize> {
+    ) -> Result<()> {
         let count = plan.shards.len();
         let context = self.context;
         self.missing = plan.missing;
@@ -286,14 +317,27 @@ impl Exporter<'_> {
             });
             let exported = receiver
                 .into_iter()
-                .try_for_each(|prepared| self.write(&prepared?, &mut writer, cancel));
+                .try_for_each(|prepared| self.take(prepared?, &mut writer, cancel));
             exported.inspect_err(|_| cancel.cancel())
         });
         self.tally = writer.tally();
         context.check()?;
         exported?;
-        out.flush()?;
-        Ok(count)
+        Ok(out.flush()?)
+    }
+
+    fn take(
+        &mut self,
+        prepared: Prepared,
+        writer: &mut dyn PointsWriter,
+        stop: &Cancel,
+    ) -> Result<()> {
+        match prepared {
+            Prepared::Whole(shard) => self.write(&shard, writer, stop)?,
+            Prepared::Missing(shortfall) => self.missing.push(shortfall),
+            Prepared::Gone => {}
+        }
+        Ok(())
     }
 
     fn write(
@@ -306,6 +350,7 @@ impl Exporter<'_> {
         let bounds = self.options.what.bounds().unwrap_or(Bounds::ANY);
         let told = prepared.write(&self.sought, bounds, writer, stop)?;
         let shard = &prepared.name;
+        self.shards += 1;
         let failures = told.iter().map(|reason| Shortfall::of_shard(shard, reason));
         self.missing.extend(failures);
         self.context.report(&Event::Finished {

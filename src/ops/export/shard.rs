@@ -11,12 +11,22 @@ use super::told::Told;
 use crate::cancel::Cancel;
 use crate::io::read_at::FromStart;
 use crate::io::scratch::{is_of_system, scratch_dir, scratch_fault};
+use crate::ops::Shortfall;
 use crate::shard::ShardPath;
 use crate::time::Bounds;
 use crate::tsm::filter::NewTypes;
 use crate::tsm::points::{PointsFile, PointsFinding, PointsSelection, ShardPoints};
 use crate::tsm::sought_series::SoughtSeries;
 use crate::tsm::tombstone::{BoundedDeletes, TombstoneEnding};
+
+/// What came of making a shard ready to be read.
+pub(in crate::ops) enum Prepared {
+    Whole(PreparedShard),
+    /// It could not be had.
+    Missing(Shortfall),
+    /// It was deleted meanwhile.
+    Gone,
+}
 
 /// A shard whose files can be read.
 pub(in crate::ops) struct PreparedShard {

@@ -12,9 +12,9 @@ use super::report::StatsDamage;
 use crate::cancel::{Cancel, Stoppable};
 use crate::io::open::open_regular;
 use crate::io::read_at::{FromStart, ReadAt, Section};
-use crate::io::scratch::{Spool, scratch_fault};
+use crate::io::scratch::{Spool, scratch_words};
 use crate::ops::examine::is_damage;
-use crate::ops::members::{ContentError, MemberReader, Place, read_deletes};
+use crate::ops::members::{MemberReader, Place, TarStop, read_deletes};
 use crate::ops::progress_reader::ProgressReader;
 use crate::progress::{Event, Progress};
 use crate::repository::{BackupFile, Catalog, StoredFile, Tar};
@@ -80,35 +80,6 @@ enum FileBytes {
     File { file: File, size: u64 },
 }
 
-/// Why the members of a tar were not passed to their end.
-pub(super) enum TarStop {
-    /// It cannot be read on.
-    Tar(TarError),
-    /// The disk, say, or a stop that was asked for.
-    Failed(anyhow::Error),
-}
-
-impl From<ContentError> for TarStop {
-    fn from(error: ContentError) -> Self {
-        match error {
-            ContentError::Tar(error) => Self::Tar(error),
-            ContentError::Scratch(error) => Self::Failed(in_words(error)),
-            ContentError::Unpack(error) => Self::Failed(error),
-        }
-    }
-}
-
-impl From<anyhow::Error> for TarStop {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// An error of reading, or that of the scratch directory in it.
-fn in_words(error: io::Error) -> anyhow::Error {
-    scratch_fault(&error).map_or_else(|| error.into(), Into::into)
-}
-
 impl GatheredShard {
     /// Nothing yet.
     ///
@@ -120,7 +91,7 @@ impl GatheredShard {
             files: BTreeMap::new(),
             deletes: BTreeMap::new(),
             taken: BTreeSet::new(),
-            copies: Spool::new_in(gathering.scratch).map_err(in_words)?,
+            copies: Spool::new_in(gathering.scratch).map_err(scratch_words)?,
             damage: Vec::new(),
             _snapshot: None,
         })
@@ -155,7 +126,7 @@ impl GatheredShard {
                     gathering.cancel.check()?;
                     if !file.compressed || !is_damage(&error) {
                         let reading = format!("reading {}", catalog.place_of(&file.name));
-                        return Err(in_words(error).context(reading));
+                        return Err(scratch_words(error).context(reading));
                     }
                     Some(format!("it cannot be decompressed: {error}"))
                 }
@@ -182,7 +153,7 @@ impl GatheredShard {
     ) -> Result<Ending, TarStop> {
         let mut tar = TarGathering::new(self, "", shard, gathering);
         let source = ProgressReader::new(source, shard, gathering.progress);
-        let spool = Spool::new_in(gathering.scratch).map_err(in_words)?;
+        let spool = Spool::new_in(gathering.scratch).map_err(scratch_words)?;
         let members = MemberReader::streamed(source, Place::Spool(spool), None, shard);
         let ending = tar.add_members(members, None)?;
         tar.end();
@@ -317,7 +288,8 @@ impl<'a> TarGathering<'a> {
                 Tar::Plain(stored) => Some(stored.clone()),
                 Tar::Compressed(_) => None,
             };
-            let members = MemberReader::open(tar, scratch, self.shard, cancel).map_err(in_words)?;
+            let members =
+                MemberReader::open(tar, scratch, self.shard, cancel).map_err(scratch_words)?;
             let ending = self.add_members(members, stored.as_ref())?;
             progress.report(&Event::Bytes {
                 shard: self.shard,
@@ -329,7 +301,7 @@ impl<'a> TarGathering<'a> {
             let inner = Stoppable { inner, cancel };
             ProgressReader::new(inner, self.shard, progress)
         })?;
-        let spool = Spool::new_in(scratch).map_err(in_words)?;
+        let spool = Spool::new_in(scratch).map_err(scratch_words)?;
         let members = MemberReader::streamed(tar, Place::Spool(spool), None, self.shard);
         self.add_members(members, None)
     }
@@ -395,7 +367,7 @@ impl<'a> TarGathering<'a> {
                 );
                 Ok(())
             }
-            Err(error) => Err(in_words(error)),
+            Err(error) => Err(scratch_words(error)),
         }
     }
 
@@ -426,7 +398,7 @@ impl<'a> TarGathering<'a> {
                 self.into.files.insert(name.to_owned(), file);
                 Ok(())
             }
-            Err(IndexError::Read { source, .. }) => Err(in_words(source)),
+            Err(IndexError::Read { source, .. }) => Err(scratch_words(source)),
             Err(damage) => {
                 self.tell(Some(name), damage.to_string());
                 Ok(())

@@ -11,30 +11,28 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
+use super::backup::Rule;
 use super::queue::{self, Turn};
 use super::restore::{SetContents, planned};
-use super::selection::select;
+use super::selection::ensure_series_found;
 use super::serve::Directories;
+use super::server_shards::{OpenShards, ShardAnswer, ShardAsker};
 use super::{Shortfall, grouped};
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::told;
 use crate::influxd_dir::LocalShards;
 use crate::io::scratch::scratch_dir;
-use crate::metastore::Data;
 use crate::progress::{Event, Outcome};
 use crate::repository::{BackupFile, Catalog, Location, Selection};
-use crate::retry::{Attempts, pause};
 use crate::server::ShardStore;
 use crate::shard::ShardPath;
-use crate::shard_tar::Ending;
 use crate::sizes::total;
 use crate::text::plural;
 use crate::tsm::index::IndexError;
 use crate::tsm::schema::SeriesWalk;
 use crate::tsm::series_filter::SeriesFilter;
-use crate::wire::{InfoReply, Request};
-use gather::{GatheredShard, Gathering, TarStop};
+use crate::tsm::sought_series::SoughtSeries;
+use gather::{GatheredShard, Gathering};
 use tally::Tally;
 
 pub use report::{
@@ -83,7 +81,7 @@ struct ShardJob<'a> {
 enum ShardPlace<'a> {
     /// In tars, oldest first.
     Tars(&'a Catalog, Vec<BackupFile>),
-    Server(&'a Client),
+    Server(&'a ShardAsker<'a>),
     Directory(&'a LocalShards),
 }
 
@@ -131,40 +129,25 @@ fn of_set(
     });
     let counter = Counter {
         is_remote: repository.directory().is_none(),
+        missing: contents.missing,
         ..Counter::new(options, context)
     };
-    let mut report = counter.run(jobs.collect())?;
+    let mut report = counter.run(jobs.collect(), &format!("set {}", contents.set))?;
     report.set = Some(contents.set);
-    report.missing.splice(0..0, contents.missing);
     Ok(report)
 }
 
 fn of_server(client: &Client, options: &StatsOptions, context: Context<'_>) -> Result<StatsReport> {
-    let data = Data::read(&client.metastore()?.meta)?;
-    let selected = select(&data, &options.selection, &client.address().to_string())?;
-    let mut jobs = Vec::new();
-    for database in &data.databases {
-        let wanted = || {
-            let live = selected.iter().filter(|shard| shard.deleted_at.is_none());
-            live.filter(|shard| *shard.path.database == *database.name)
-        };
-        if wanted().next().is_none() {
-            continue;
-        }
-        // A shard that is not open holds nothing that could be asked for.
-        let open = match client.shards_of(&database.name)? {
-            InfoReply::Shards(shards) => Some(shards),
-            _ => None,
-        };
-        let is_open = |path: &ShardPath| open.as_ref().is_none_or(|open| open.contains(path));
-        let shards = wanted().filter(|shard| is_open(&shard.path));
-        jobs.extend(shards.map(|shard| ShardJob {
-            shard: shard.path.clone(),
-            place: ShardPlace::Server(client),
-            bytes: None,
-        }));
-    }
-    Counter::new(options, context).run(jobs)
+    let open = OpenShards::of(client, &options.selection, context)?;
+    // What is not in files yet makes no difference to what takes up space.
+    let asker = ShardAsker::new(client, options.retries, Rule::Any);
+    let jobs = open.shards.into_iter().map(|shard| ShardJob {
+        shard: shard.path,
+        place: ShardPlace::Server(&asker),
+        bytes: None,
+    });
+    let holder = client.address().to_string();
+    Counter::new(options, context).run(jobs.collect(), &holder)
 }
 
 fn of_directories(
@@ -185,7 +168,7 @@ fn of_directories(
             });
         }
     }
-    Counter::new(options, context).run(jobs)
+    Counter::new(options, context).run(jobs, "the data directory")
 }
 
 /// Counts shards.
@@ -195,6 +178,9 @@ struct Counter<'a> {
     is_remote: bool,
     scratch: PathBuf,
     context: Context<'a>,
+    sought: SoughtSeries,
+    /// What cannot be read, as was told already.
+    missing: Vec<Shortfall>,
     tally: Mutex<Tally>,
 }
 
@@ -206,11 +192,14 @@ impl<'a> Counter<'a> {
             is_remote: false,
             scratch: scratch_dir(),
             context,
+            sought: SoughtSeries::of(options.series.clone()),
+            missing: Vec::new(),
             tally: Mutex::default(),
         }
     }
 
-    fn run(self, jobs: Vec<ShardJob<'_>>) -> Result<StatsReport> {
+    /// Counts shards of `holder`, as messages call it.
+    fn run(self, jobs: Vec<ShardJob<'_>>, holder: &str) -> Result<StatsReport> {
         self.context.status(format!(
             "reading the {} of {}",
             match self.options.exact {
@@ -252,6 +241,11 @@ impl<'a> Counter<'a> {
         }
         for text in grouped(&report.missing) {
             self.context.warn(text);
+        }
+        report.missing.splice(0..0, self.missing);
+        // Of what is damaged or missing, nobody knows which series are in it.
+        if report.missing.is_empty() && report.damage.is_empty() {
+            ensure_series_found(&self.sought, holder)?;
         }
         let tally = self.tally.into_inner();
         let counted = tally.unwrap_or_else(PoisonError::into_inner).counted();
@@ -319,51 +313,20 @@ impl<'a> Counter<'a> {
                 snapshot.notes.iter().for_each(|note| context.warn(note));
                 gathered.add_directory(snapshot, &job.shard, gathering)?;
             }
-            ShardPlace::Server(client) => {
-                return self.ask(client, &job.shard, gathering, context);
+            ShardPlace::Server(asker) => {
+                let answer = asker.ask(&job.shard, context, |reply| {
+                    let mut gathered = GatheredShard::new(gathering)?;
+                    let ending = gathered.add_stream(reply, &job.shard, gathering)?;
+                    Ok((gathered, ending))
+                })?;
+                return Ok(match answer {
+                    ShardAnswer::Whole { taken, .. } => Ok(taken),
+                    ShardAnswer::Gone => Ok(gathered),
+                    ShardAnswer::Missing(reason) => Err(reason),
+                });
             }
         }
         Ok(Ok(gathered))
-    }
-
-    /// Asks a server for a shard, as often as it takes or may be.
-    fn ask(
-        &self,
-        client: &Client,
-        shard: &ShardPath,
-        gathering: Gathering<'_>,
-        context: Context<'_>,
-    ) -> Result<Result<GatheredShard, String>> {
-        let mut attempts = Attempts::default();
-        loop {
-            // What came of an attempt that failed is of no use.
-            let mut gathered = GatheredShard::new(gathering)?;
-            let request = Request::Shard {
-                id: shard.id,
-                since: None,
-            };
-            let asked = client.request(&request).map_err(TarStop::Failed);
-            let streamed = asked.and_then(|reply| gathered.add_stream(reply, shard, gathering));
-            context.check()?;
-            let reason = match streamed {
-                Ok(Ending::Whole { .. }) => return Ok(Ok(gathered)),
-                Ok(Ending::Nothing) => "the server closed the connection without an answer \
-                     (shard busy or unreadable; see the server's log)"
-                    .to_owned(),
-                Err(TarStop::Tar(error)) => told(&error.into()),
-                Err(TarStop::Failed(error)) => told(&error),
-            };
-            let Some(wait) = attempts.failed(self.options.retries) else {
-                return Ok(Err(reason));
-            };
-            context.report(&Event::Retry {
-                shard,
-                attempt: attempts.failures(),
-                wait,
-                reason: &reason,
-            });
-            pause(wait, context.cancel)?;
-        }
     }
 
     /// Adds the files of a shard to what was counted.
@@ -374,7 +337,7 @@ impl<'a> Counter<'a> {
         gathered: &mut GatheredShard,
         context: Context<'_>,
     ) -> Result<()> {
-        let filter = &self.options.series;
+        let mut matcher = self.sought.matcher();
         let mut damage = Vec::new();
         // One at a time: what is counted of all shards is much, and what is left to do is little.
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
@@ -385,7 +348,7 @@ impl<'a> Counter<'a> {
         };
         let walked = gathered.with_files(|files, names| {
             SeriesWalk::new(files, self.options.exact).each(
-                |series| filter.takes_all() || filter.takes(series),
+                |series| matcher.takes(series.bytes()),
                 &mut |block| {
                     let message = format!("at offset {}: {}", block.offset, block.fault);
                     let member = names.get(block.file).copied();

@@ -105,7 +105,7 @@ impl<'a> SeriesWalk<'a> {
     /// The first fault of an index or of reading, and the first error of `take`.
     pub(crate) fn each(
         mut self,
-        wants: impl Fn(SeriesKey<'_>) -> bool,
+        mut wants: impl FnMut(SeriesKey<'_>) -> bool,
         tell: &mut dyn FnMut(DamagedBlock),
         mut take: impl FnMut(&ShardSeries) -> io::Result<()>,
     ) -> Result<(), IndexError> {

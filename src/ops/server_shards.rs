@@ -1,0 +1,259 @@
+//! The shards of a running server, asked for one after the other by commands that make no set of
+//! them.
+
+use std::collections::HashSet;
+use std::io;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow};
+use jiff::Timestamp;
+
+use super::backup::{FirstByte, NextStep, OnDownload, Proof, Rule, is_gone_from, is_of_server};
+use super::members::TarStop;
+use super::selection::select;
+use crate::client::{Client, Reply};
+use crate::context::Context;
+use crate::error::told;
+use crate::metastore::{Data, Shard};
+use crate::progress::Event;
+use crate::repository::Selection;
+use crate::retry::{Attempts, Gate, Server, pause};
+use crate::shard::ShardPath;
+use crate::shard_tar::Ending;
+use crate::text::{name_list, plural};
+use crate::time;
+use crate::wire::{Dialect, InfoReply, Request};
+
+/// Why nothing came, where the server closed without a byte.
+const SILENT: &str = "the server closed the connection without an answer (shard busy or \
+                      unreadable; see the server's log)";
+
+/// The shards that a server has open.
+pub(super) struct OpenShards {
+    /// What its metastore says.
+    pub data: Data,
+    /// Those that are meant, in the order of the metastore.
+    pub shards: Vec<Shard>,
+}
+
+impl OpenShards {
+    /// Asks a server for them. Warns of those that should have points by now and are not open.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not reached, or has not what is named.
+    pub(super) fn of(client: &Client, selection: &Selection, context: Context<'_>) -> Result<Self> {
+        let data = Data::read(&client.metastore()?.meta)?;
+        let mut shards = select(&data, selection, &client.address().to_string())?;
+        shards.retain(|shard| shard.deleted_at.is_none());
+        let mut open = HashSet::new();
+        for database in &data.databases {
+            let of_database = |shard: &&Shard| *shard.path.database == *database.name;
+            let mut meant = shards.iter().filter(of_database).peekable();
+            if meant.peek().is_none() {
+                continue;
+            }
+            match client.shards_of(&database.name)? {
+                InfoReply::Shards(paths) => open.extend(paths),
+                // It does not say: each of them will tell.
+                InfoReply::Nothing => open.extend(meant.map(|shard| shard.path.clone())),
+            }
+        }
+        warn_not_open(
+            shards.iter().filter(|shard| !open.contains(&shard.path)),
+            context,
+        );
+        shards.retain(|shard| open.contains(&shard.path));
+        Ok(Self { data, shards })
+    }
+}
+
+/// Warns of shards that should hold points by now and are not open: influxd does so quietly when a
+/// file is damaged.
+pub(super) fn warn_not_open<'a>(shards: impl Iterator<Item = &'a Shard>, context: Context<'_>) {
+    let now = time::to_nanos(Timestamp::now());
+    let begun = shards.filter(|shard| shard.start <= now);
+    let absent: Vec<String> = begun.map(|shard| shard.path.to_string()).collect();
+    if !absent.is_empty() {
+        context.warn(format!(
+            "the metastore names {} that the server does not have open (never written to, or \
+             failed to open at its start; its log tells): {}",
+            plural(absent.len(), "shard"),
+            name_list(&absent)
+        ));
+    }
+}
+
+/// What came of a shard that a server was asked for.
+pub(super) enum ShardAnswer<T> {
+    /// It came whole.
+    Whole {
+        taken: T,
+        /// Why it can lack points that were acknowledged before it was asked for.
+        doubt: Option<String>,
+    },
+    /// The server has it no more.
+    Gone,
+    /// It was given up, for this reason.
+    Missing(String),
+}
+
+/// Asks a server for shards.
+pub(super) struct ShardAsker<'a> {
+    client: &'a Client,
+    server: Server,
+    retries: u32,
+    /// When an answer has everything that the server had acknowledged.
+    rule: Rule,
+}
+
+/// Why an attempt came to nothing.
+enum Failure {
+    /// The server cannot be asked about anything.
+    OfServer(String),
+    OfShard(String),
+    /// It closed without a byte.
+    Silence,
+    /// The fault is on this side: no further attempt.
+    Fatal(anyhow::Error),
+}
+
+impl<'a> ShardAsker<'a> {
+    /// Asks again so often where something fails.
+    pub(super) fn new(client: &'a Client, retries: u32, rule: Rule) -> Self {
+        Self {
+            client,
+            server: Server::new(retries),
+            retries,
+            rule,
+        }
+    }
+
+    /// Asks for a shard, as often as it takes or may be, and has `take` read what comes. What
+    /// `take` made of an attempt that failed is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When `take` fails for another reason than what it read, or a stop was asked for.
+    pub(super) fn ask<T>(
+        &self,
+        shard: &ShardPath,
+        context: Context<'_>,
+        mut take: impl FnMut(Reply) -> Result<(T, Ending), TarStop>,
+    ) -> Result<ShardAnswer<T>> {
+        let mut attempts = Attempts::default();
+        let mut proof = Proof::new(self.rule);
+        loop {
+            match self.server.gate(Instant::now()) {
+                Gate::Open => {}
+                Gate::Closed(wait) => {
+                    pause(wait, context.cancel)?;
+                    continue;
+                }
+                Gate::GivenUp => {
+                    let reason = format!("{} does not answer any more", self.client.address());
+                    return Ok(ShardAnswer::Missing(reason));
+                }
+            }
+            let failure = match self.attempt(shard, &mut proof, &mut take) {
+                Ok(taken) => {
+                    self.server.answered();
+                    let doubt = proof.doubt();
+                    return Ok(ShardAnswer::Whole { taken, doubt });
+                }
+                Err(failure) => failure,
+            };
+            context.check()?;
+            let (wait, reason) = match failure {
+                Failure::Fatal(error) => return Err(error),
+                Failure::OfServer(reason) => (self.server.failed(Instant::now()), reason),
+                Failure::OfShard(reason) => (self.shard_failed(&mut attempts), reason),
+                Failure::Silence if self.is_gone(shard) => return Ok(ShardAnswer::Gone),
+                Failure::Silence => {
+                    proof.silence();
+                    (self.shard_failed(&mut attempts), SILENT.to_owned())
+                }
+            };
+            let Some(wait) = wait else {
+                return Ok(ShardAnswer::Missing(reason));
+            };
+            context.report(&Event::Retry {
+                shard,
+                attempt: attempts.failures().max(1),
+                wait,
+                reason: &reason,
+            });
+            pause(wait, context.cancel)?;
+        }
+    }
+
+    /// Whether the server, which answers, has the shard no more.
+    fn is_gone(&self, shard: &ShardPath) -> bool {
+        let metastore = self.client.metastore();
+        let data = metastore.and_then(|blob| Data::read(&blob.meta));
+        data.is_ok_and(|data| is_gone_from(&data, shard))
+    }
+
+    fn shard_failed(&self, attempts: &mut Attempts) -> Option<std::time::Duration> {
+        self.server.answered();
+        attempts.failed(self.retries)
+    }
+
+    /// Asks until what comes is believed to hold all that it should, and has it read.
+    fn attempt<T>(
+        &self,
+        shard: &ShardPath,
+        proof: &mut Proof,
+        take: &mut impl FnMut(Reply) -> Result<(T, Ending), TarStop>,
+    ) -> Result<T, Failure> {
+        loop {
+            let step = proof.next();
+            let (reply, first_byte) = self.reply(shard, step)?;
+            match step {
+                NextStep::Probe => proof.answered(first_byte),
+                NextStep::Download if proof.download_begins(first_byte) == OnDownload::HangUp => {}
+                NextStep::Download => {
+                    return match take(reply) {
+                        Ok((taken, Ending::Whole { .. })) => Ok(taken),
+                        Ok((_, Ending::Nothing)) => Err(Failure::Silence),
+                        Err(TarStop::Tar(error)) => Err(Failure::OfShard(told(&error.into()))),
+                        Err(TarStop::Failed(error)) => Err(Failure::Fatal(error)),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Asks for a shard, or only whether and how it is answered; the reply, of which the first byte
+    /// has come.
+    fn reply(&self, shard: &ShardPath, step: NextStep) -> Result<(Reply, FirstByte), Failure> {
+        let is_new = self.client.dialect() == Some(Dialect::V1_5);
+        let is_probe = step == NextStep::Probe;
+        // Nothing is newer than the end of time. An older server may say that with silence.
+        let since = (is_probe && is_new).then(|| time::from_nanos(time::GREATEST));
+        let id = shard.id;
+        let request = Request::Shard { id, since };
+        let asked = match is_probe {
+            true => self.client.question(&request),
+            false => self.client.request(&request),
+        };
+        let mut reply = asked.map_err(failure_of)?;
+        match reply.first_byte() {
+            Ok(Some(after)) => Ok((reply, FirstByte::After(after))),
+            Ok(None) => Err(Failure::Silence),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Failure::Silence),
+            Err(error) => {
+                let why = anyhow!(error).context(format!("no answer when asked for shard {shard}"));
+                Err(Failure::OfShard(told(&why)))
+            }
+        }
+    }
+}
+
+/// Whose fault an error of the client is.
+fn failure_of(error: anyhow::Error) -> Failure {
+    match is_of_server(&error) {
+        true => Failure::OfServer(told(&error)),
+        false => Failure::OfShard(told(&error)),
+    }
+}
