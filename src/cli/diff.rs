@@ -5,7 +5,9 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::ending::Ending;
+use super::flags::server::ConnectionArgs;
 use super::flags::sides::{SideArg, side};
+use super::flags::values;
 use super::flags::{DirectoriesArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs};
 use super::render::json;
 use super::render::messages::diff::{
@@ -15,7 +17,8 @@ use super::render::output::Output;
 use super::render::table::{Column, Table, time};
 use super::render::width::columns;
 use crate::cancel::Cancel;
-use crate::error::{ErrorKind, hint, kind_of, told};
+use crate::client::Address;
+use crate::error::{Error, ErrorKind, hint, kind_of, told};
 use crate::ops::{DiffOptions, DiffReport, DiffSource, MeasurementDiff, RestoreSelection, diff};
 use crate::repository::Location;
 use crate::text::plural;
@@ -49,11 +52,20 @@ pub(crate) struct DiffArgs {
     #[arg(
         value_name = "B",
         value_parser = side(),
-        required_unless_present = "datadir",
-        conflicts_with = "datadir",
+        required_unless_present_any = ["host", "datadir"],
+        conflicts_with_all = ["host", "datadir"],
     )]
     b: Option<SideArg>,
 
+    /// Take the server at this address for B
+    #[arg(
+        help_heading = "Server",
+        long,
+        value_name = "HOST",
+        value_parser = values::address,
+        conflicts_with = "datadir",
+    )]
+    host: Option<Address>,
     #[command(flatten)]
     directories: DirectoriesArgs,
 
@@ -91,6 +103,9 @@ pub(crate) struct DiffArgs {
     include_internal: bool,
 
     #[command(flatten)]
+    connection: ConnectionArgs<true>,
+
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
@@ -116,14 +131,8 @@ impl DiffArgs {
     }
 
     fn compare(&self, cancel: &Cancel, output: &Output) -> Ending {
-        let b = match (&self.b, self.directories.named()) {
-            (Some(side), _) => side.clone(),
-            (None, Some(directories)) => SideArg::Directories(directories),
-            // clap asks for one of them.
-            (None, None) => return Err(ErrorKind::Usage.error("B is missing").into()),
-        };
-        let sides = [&self.a, &b];
-        let [a, b] = sides.map(source);
+        let sides = [&self.a, &self.second()?];
+        let [a, b] = sides.map(|side| self.source(side, cancel));
         let options = self.options();
         let report = output.while_running(cancel, |context| diff(&a, &b, &options, context))?;
         let places = [0, 1].map(|at| place(sides[at], &report, at));
@@ -139,12 +148,38 @@ impl DiffArgs {
                 self.print(&report, &places, output)?;
             }
         }
+        if summary.is_empty() {
+            output.warning("nothing was compared: neither side has such points");
+        }
         output.closing(&summary, &summary.line())?;
         Ok(match summary.state {
             DiffState::Same => None,
             DiffState::Different => Some(ErrorKind::Failed),
             DiffState::Incomplete => Some(ErrorKind::Partial),
         })
+    }
+
+    /// What B is.
+    fn second(&self) -> Result<SideArg, Error> {
+        let host = || self.host.clone().map(SideArg::Server);
+        let directories = || self.directories.named().map(SideArg::Directories);
+        let named = self.b.clone().or_else(host).or_else(directories);
+        // clap has asked for one of them.
+        named.ok_or_else(|| ErrorKind::Usage.error("diff needs B"))
+    }
+
+    fn source<'a>(&self, side: &'a SideArg, cancel: &Cancel) -> DiffSource<'a> {
+        match side {
+            SideArg::Set { repository, set } => DiffSource::Set {
+                repository,
+                set: set.as_deref(),
+            },
+            SideArg::Server(address) => DiffSource::Server {
+                client: self.connection.client(address.clone(), cancel),
+                retries: self.connection.retries,
+            },
+            SideArg::Directories(directories) => DiffSource::Directories(directories),
+        }
     }
 
     fn options(&self) -> DiffOptions {
@@ -212,17 +247,6 @@ fn as_trouble(error: anyhow::Error) -> anyhow::Error {
     match hint(&error) {
         Some(advice) => trouble.hint(advice).into(),
         None => trouble.into(),
-    }
-}
-
-fn source(side: &SideArg) -> DiffSource<'_> {
-    match side {
-        SideArg::Set { repository, set } => DiffSource::Set {
-            repository,
-            set: set.as_deref(),
-        },
-        SideArg::Server(_) => todo!(),
-        SideArg::Directories(directories) => DiffSource::Directories(directories),
     }
 }
 

@@ -22,6 +22,7 @@ use super::export::shard::OpenFile;
 use super::export::told::Told;
 use super::selection::ensure_series_found;
 use super::{Directories, RestoreSelection, Shortfall};
+use crate::client::Client;
 use crate::context::Context;
 use crate::error::kind_of;
 use crate::io::read_at::ReadAt;
@@ -52,6 +53,13 @@ pub enum DiffSource<'a> {
         repository: &'a Location,
         /// The set, if one is named.
         set: Option<&'a str>,
+    },
+    /// On a running server.
+    Server {
+        /// The server.
+        client: Client,
+        /// How often a shard is asked for again.
+        retries: u32,
     },
     /// In the directories of a stopped server.
     Directories(&'a Directories),
@@ -105,16 +113,12 @@ struct Differ<'a> {
     sought: SoughtSeries,
     tally: Tally,
     missing: Vec<(Side, Shortfall)>,
-    sides: [OpenSide; 2],
+    sides: [OpenSide<'a>; 2],
 }
 
 impl Differ<'_> {
     fn run(mut self, started: Instant) -> Result<DiffReport> {
-        for side in &mut self.sides {
-            let missing = std::mem::take(&mut side.missing).into_iter();
-            let missing = missing.map(|missing| (side.side, missing));
-            self.missing.extend(missing);
-        }
+        self.take_missing();
         let work = self.work();
         let shards = [0, 1].map(|side| distinct_shards(&work, side));
         let context = self.context;
@@ -143,6 +147,15 @@ impl Differ<'_> {
             elapsed: started.elapsed(),
             sets: self.sides.map(|side| side.set),
         })
+    }
+
+    /// Takes what cannot be had of the sides.
+    fn take_missing(&mut self) {
+        for side in &mut self.sides {
+            let missing = side.missing.drain(..);
+            self.missing
+                .extend(missing.map(|missing| (side.side, missing)));
+        }
     }
 
     /// What is compared, in the order in which it is.
@@ -219,10 +232,19 @@ impl Differ<'_> {
             bytes: self.bytes_to_read(slice),
         });
         self.make_ready(slice, &name)?;
-        let (files, bytes) = self.compare_ready(policy, slice)?;
+        // What of a shard that cannot be had is missing in the other one nobody knows.
+        let lacks = self.sides.iter().find_map(OpenSide::lacks);
+        let lacks = lacks.map(str::to_owned);
+        let outcome = match &lacks {
+            Some(reason) => Outcome::Failed(reason),
+            None => {
+                let (files, bytes) = self.compare_ready(policy, slice)?;
+                Outcome::Done { files, bytes }
+            }
+        };
         self.context.report(&Event::Finished {
             shard: &name,
-            outcome: Outcome::Done { files, bytes },
+            outcome,
             elapsed: started.elapsed(),
         });
         Ok(())
@@ -249,7 +271,7 @@ impl Differ<'_> {
         let context = self.context;
         // A failure here stops the other side as well.
         let stop = context.cancel.child();
-        let make_ready = |of: &mut OpenSide| {
+        let make_ready = |of: &mut OpenSide<'_>| {
             let side = of.side;
             let progress = SideProgress {
                 side,
@@ -272,6 +294,7 @@ impl Differ<'_> {
             *of_b = make_ready(b);
         });
         context.check()?;
+        self.take_missing();
         let failures = made.into_iter().filter_map(Result::err);
         // What was only stopped comes last.
         match failures.min_by_key(|error| kind_of(error).is_stop()) {
@@ -334,7 +357,7 @@ struct SideFiles<'a> {
 
 impl<'a> SideFiles<'a> {
     /// Opens the files of the shards that are ready. What is damaged of them is told.
-    fn open(side: &'a OpenSide, slice: &Slice, told: &mut Told) -> Result<Self> {
+    fn open(side: &'a OpenSide<'_>, slice: &Slice, told: &mut Told) -> Result<Self> {
         let is_one = slice.shards[side.side as usize].len() == 1;
         let mut opened = Self {
             files: Vec::new(),

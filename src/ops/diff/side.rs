@@ -8,13 +8,17 @@ use super::report::Side;
 use super::slices::GroupSpan;
 use super::tally::PolicyName;
 use super::{DiffOptions, DiffSource};
+use crate::client::Client;
 use crate::context::Context;
 use crate::influxd_dir::LocalShards;
 use crate::metastore::{Data, Shard};
 use crate::ops::Directories;
-use crate::ops::export::shard::PreparedShard;
-use crate::ops::export::{backup, stopped};
+use crate::ops::backup::Rule;
+use crate::ops::export::running::FLUSH_TIMEOUT;
+use crate::ops::export::shard::{Prepared, PreparedShard};
+use crate::ops::export::{backup, running, stopped};
 use crate::ops::restore::{PlannedShard, RestoreSelection, SetSelector, Source, planned, sets_of};
+use crate::ops::server_shards::{OpenShards, ShardAsker};
 use crate::ops::{Shortfall, selection};
 use crate::progress::{Event, Progress};
 use crate::repository::{Catalog, Held, Location, Selection, SetId};
@@ -23,7 +27,7 @@ use crate::shard::{Name, ShardPath};
 use crate::text::few_names;
 
 /// One side, whose shards are known.
-pub(super) struct OpenSide {
+pub(super) struct OpenSide<'a> {
     pub side: Side,
     /// The set, where it is one.
     pub set: Option<SetId>,
@@ -31,9 +35,9 @@ pub(super) struct OpenSide {
     pub policies: BTreeMap<PolicyName, PolicyName>,
     pub shards: Vec<SideShard>,
     pub missing: Vec<Shortfall>,
-    place: Place,
-    /// The shards that are ready, by their places.
-    ready: BTreeMap<usize, PreparedShard>,
+    place: Place<'a>,
+    /// What came of the shards that are wanted, by their places.
+    ready: BTreeMap<usize, Prepared>,
 }
 
 /// A shard of a side.
@@ -49,12 +53,13 @@ pub(super) struct SideShard {
 }
 
 /// Where shards come from.
-enum Place {
+enum Place<'a> {
     Set { catalog: Box<Catalog>, _held: Held },
+    Server(ShardAsker<'a>),
     Directories(LocalShards),
 }
 
-impl OpenSide {
+impl<'a> OpenSide<'a> {
     /// Finds the shards of a side that are meant.
     ///
     /// # Errors
@@ -63,13 +68,14 @@ impl OpenSide {
     /// damaged.
     pub(super) fn open(
         side: Side,
-        source: &DiffSource<'_>,
+        source: &'a DiffSource<'_>,
         options: &DiffOptions,
         context: Context<'_>,
     ) -> Result<Self> {
         let names = SideNames { side, options };
         match source {
             DiffSource::Set { repository, set } => names.of_set(repository, *set, context),
+            DiffSource::Server { client, retries } => names.of_server(client, *retries, context),
             DiffSource::Directories(directories) => names.of_directories(directories),
         }
     }
@@ -83,7 +89,7 @@ impl OpenSide {
             .unzip()
     }
 
-    /// Makes those shards ready, and lets go of all others.
+    /// Makes those shards ready, and lets go of all others. What cannot be had is missing.
     ///
     /// # Errors
     ///
@@ -93,6 +99,9 @@ impl OpenSide {
         for &at in wanted {
             if !self.ready.contains_key(&at) {
                 let prepared = self.prepare(at, context)?;
+                if let Prepared::Missing(shortfall) = &prepared {
+                    self.missing.push(shortfall.clone());
+                }
                 self.ready.insert(at, prepared);
             }
         }
@@ -114,18 +123,31 @@ impl OpenSide {
     /// Those that are ready.
     pub(super) fn ready(&self) -> impl Iterator<Item = (&SideShard, &PreparedShard)> {
         let ready = self.ready.iter();
-        ready.map(|(at, prepared)| (&self.shards[*at], prepared))
+        ready.filter_map(|(at, prepared)| match prepared {
+            Prepared::Whole(prepared) => Some((&self.shards[*at], prepared)),
+            Prepared::Missing(_) | Prepared::Gone => None,
+        })
     }
 
-    fn prepare(&mut self, at: usize, context: Context<'_>) -> Result<PreparedShard> {
+    /// Why one of those that are wanted cannot be had, if one cannot.
+    pub(super) fn lacks(&self) -> Option<&str> {
+        self.ready.values().find_map(|prepared| match prepared {
+            Prepared::Missing(shortfall) => Some(&*shortfall.reason),
+            Prepared::Whole(_) | Prepared::Gone => None,
+        })
+    }
+
+    fn prepare(&mut self, at: usize, context: Context<'_>) -> Result<Prepared> {
         let shard = &mut self.shards[at];
-        match &self.place {
+        let prepared = match &self.place {
+            Place::Server(asker) => return running::prepare(asker, shard.path.clone(), context),
             Place::Set { catalog, .. } => match shard.planned.take() {
                 Some(planned) => backup::prepare(catalog, planned, context),
                 None => anyhow::bail!("shard {} was read already", shard.path),
             },
             Place::Directories(local) => stopped::prepare(local, shard.path.clone(), context),
-        }
+        };
+        prepared.map(Prepared::Whole)
     }
 }
 
@@ -141,7 +163,7 @@ impl SideNames<'_> {
         repository: &Location,
         set: Option<&str>,
         context: Context<'_>,
-    ) -> Result<OpenSide> {
+    ) -> Result<OpenSide<'static>> {
         let selection = self.selection();
         let bounds = self.options.what.bounds();
         let (catalog, (source, planned), held) =
@@ -181,7 +203,31 @@ impl SideNames<'_> {
         })
     }
 
-    fn of_directories(&self, directories: &Directories) -> Result<OpenSide> {
+    fn of_server<'c>(
+        &self,
+        client: &'c Client,
+        retries: u32,
+        context: Context<'_>,
+    ) -> Result<OpenSide<'c>> {
+        let selection = self.selection();
+        let open = OpenShards::of(client, &selection, context)?;
+        let meant = open.shards.iter().filter(|shard| self.is_meant(shard));
+        Ok(OpenSide {
+            side: self.side,
+            set: None,
+            policies: self.policies(&open.data, &|name| selection.takes_database(name)),
+            shards: meant.map(|shard| self.shard(shard)).collect(),
+            missing: Vec::new(),
+            place: Place::Server(ShardAsker::new(
+                client,
+                retries,
+                Rule::Prompt(FLUSH_TIMEOUT),
+            )),
+            ready: BTreeMap::new(),
+        })
+    }
+
+    fn of_directories(&self, directories: &Directories) -> Result<OpenSide<'static>> {
         let selection = self.selection();
         let paths = directories.live_shards(&selection)?;
         directories.ensure_known(&paths)?;

@@ -131,6 +131,11 @@ impl<'a> DiffSummary<'a> {
         }
     }
 
+    /// Whether there were no points at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.series == 0 && self.missing.is_empty()
+    }
+
     /// The same as a line of text.
     pub(crate) fn line(&self) -> String {
         let verdict = match (self.state, self.different, self.contains) {
@@ -147,15 +152,14 @@ impl<'a> DiffSummary<'a> {
             (self.different_points, "different"),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-        let counts: String = counts
-            .map(|(count, what)| format!(", {count} {what}"))
-            .collect();
+        let counts = counts.map(|(count, what)| format!("{} {what}, ", plural(count, "point")));
         let faults = match self.missing.len() {
             0 => String::new(),
-            count => format!(", {}", plural(count, "fault")),
+            count => format!("{}, ", plural(count, "fault")),
         };
         format!(
-            "{verdict}: {} in {} series the same{counts}{faults}; {} of A, {} of B, {}",
+            "{verdict}: {faults}{}{} the same, in {} series; {} of A, {} of B, {}",
+            counts.collect::<String>(),
             plural(self.same, "point"),
             self.series,
             plural(self.a.shards, "shard"),
