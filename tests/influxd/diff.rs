@@ -150,22 +150,22 @@ fn expect_changes(lines: &[Value]) {
     let changed = &cpu["different"];
     assert_eq!(changed["point_count"], 1, "{cpu}");
     let example = &changed["examples"][0];
-    assert_eq!(example["series"], "cpu,host=a");
+    assert_eq!(example["series_key"], "cpu,host=a");
     assert_eq!(example["first_time"], rfc3339(time(5)));
-    let values = serde_json::json!({"field": "usage", "a": "5.0", "b": "99.0"});
-    assert_eq!(example["values"], values);
+    let values = serde_json::json!({"field": "usage", "value_in_a": "5.0", "value_in_b": "99.0"});
+    assert_eq!(example["difference"], values);
 
     let lost = &cpu["only_in_a"];
     assert_eq!(lost["point_count"], POINTS + 1, "{cpu}");
     let examples = lost["examples"].as_array().expect("examples");
     assert!(examples.iter().any(|example| {
-        let is_deleted = example["series"] == "cpu,host=b" && example["point_count"] == 1;
+        let is_deleted = example["series_key"] == "cpu,host=b" && example["point_count"] == 1;
         is_deleted && example["first_time"] == rfc3339(time(7))
     }));
     assert!(
         examples
             .iter()
-            .any(|example| example["series"] == "cpu,host=c")
+            .any(|example| example["series_key"] == "cpu,host=c")
     );
     // In each of its shards.
     let shards = lost["series_count"].as_u64().expect("a number") - 1;
@@ -176,7 +176,7 @@ fn expect_changes(lines: &[Value]) {
         (&added["point_count"], &added["whole_series_count"]),
         (&1.into(), &1.into())
     );
-    assert_eq!(added["examples"][0]["series"], "cpu,host=d");
+    assert_eq!(added["examples"][0]["series_key"], "cpu,host=d");
     assert_eq!(added["first_time"], rfc3339(time(6)));
 }
 

@@ -120,7 +120,7 @@ mod tests {
                 let (meta, data) = (directories.metadir, directories.datadir);
                 format!("{} {}", meta.display(), data.display())
             }
-            Err(fault) => format!("{fault}; {}", fault.hint.unwrap_or_default()),
+            Err(fault) => format!("{fault}; {}", fault.hint.as_deref().unwrap_or_default()),
         }
     }
 

@@ -233,10 +233,10 @@ impl<'a> SeriesComparison<'a> {
             if let (Some(one), Some(other)) = (&one, &other) {
                 note_types(&mut self.found.field_types, &pair.name, one, other);
             }
-            self.found.values.get_or_insert_with(|| ValueDiff {
+            self.found.difference.get_or_insert_with(|| ValueDiff {
                 field: text(&pair.name),
-                a: one.map(|value| value.shown()),
-                b: other.map(|value| value.shown()),
+                value_in_a: one.map(|value| value.shown()),
+                value_in_b: other.map(|value| value.shown()),
             });
         }
         is_same

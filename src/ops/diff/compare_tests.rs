@@ -290,10 +290,14 @@ fn one_value_that_differs_is_named_with_both() {
     let [example] = &found[0].different.examples[..] else {
         panic!("{found:?}");
     };
-    assert_eq!((&*example.series, example.points), ("m,h=a", 1));
+    assert_eq!((&*example.series_key, example.points), ("m,h=a", 1));
     assert_eq!(example.first_time, from_nanos(2));
-    let values = example.values.as_ref().unwrap();
-    let shown = (&*values.field, values.a.as_deref(), values.b.as_deref());
+    let values = example.difference.as_ref().unwrap();
+    let shown = (
+        &*values.field,
+        values.value_in_a.as_deref(),
+        values.value_in_b.as_deref(),
+    );
     assert_eq!(shown, ("v", Some("2.5"), Some("2.75")));
 }
 
@@ -306,7 +310,7 @@ fn a_series_that_a_side_lacks_is_told_as_a_whole_one() {
     assert_eq!(counts(&found[0]), [2, 2, 0, 0]);
     let only = &found[0].only_in_a;
     assert_eq!((only.series, only.whole_series), (1, 1));
-    assert_eq!(only.examples[0].series, "m,h=b");
+    assert_eq!(only.examples[0].series_key, "m,h=b");
 
     let shorter = TestFile::of(&[("m,h=a#!~#v", &[floats(&[(1, 1.0)])])]);
     let found = compare(&[TestFile::of(&[both])], &[shorter]);
@@ -326,7 +330,7 @@ fn a_field_of_another_type_is_a_difference_though_the_numbers_are_equal() {
         panic!("{found:?}");
     };
     assert_eq!(
-        (&*types.field, &*types.a, &*types.b),
+        (&*types.field, &*types.type_in_a, &*types.type_in_b),
         ("v", "integer", "float")
     );
 }

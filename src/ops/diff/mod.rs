@@ -90,11 +90,10 @@ pub fn diff(
 ) -> Result<DiffReport> {
     let started = Instant::now();
     options.what.ensure_consistent()?;
-    let open = |side: Side, source| {
-        let opened = OpenSide::open(side, source, options, context);
-        opened.with_context(|| format!("reading {side}"))
-    };
-    let sides = [open(Side::A, a)?, open(Side::B, b)?];
+    let sides = [
+        open(Side::A, a, options, context)?,
+        open(Side::B, b, options, context)?,
+    ];
     let differ = Differ {
         options,
         context,
@@ -104,6 +103,25 @@ pub fn diff(
         sides,
     };
     differ.run(started)
+}
+
+fn open<'a>(
+    side: Side,
+    source: &'a DiffSource<'_>,
+    options: &DiffOptions,
+    context: Context<'_>,
+) -> Result<OpenSide<'a>> {
+    let progress = SideProgress {
+        side,
+        name: None,
+        progress: context.progress,
+    };
+    let context = Context {
+        progress: &progress,
+        ..context
+    };
+    let opened = OpenSide::open(side, source, options, context);
+    opened.with_context(|| format!("reading {side}"))
 }
 
 /// Compares one slice of time after the other.
@@ -275,7 +293,7 @@ impl Differ<'_> {
             let side = of.side;
             let progress = SideProgress {
                 side,
-                name,
+                name: Some(name),
                 progress: context.progress,
             };
             let context = Context {

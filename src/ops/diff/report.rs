@@ -134,14 +134,14 @@ pub struct PointsDiff {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SeriesExample {
     /// Its key: the measurement and the tags, escaped as in line protocol.
-    pub series: String,
+    pub series_key: String,
     /// How many such points it has.
     #[serde(rename = "point_count")]
     pub points: u64,
     /// The time of the first of them.
     pub first_time: Timestamp,
     /// What is different at that time; null for points that one side has alone.
-    pub values: Option<ValueDiff>,
+    pub difference: Option<ValueDiff>,
 }
 
 /// A field that has other values on the two sides.
@@ -150,9 +150,9 @@ pub struct ValueDiff {
     /// The field.
     pub field: String,
     /// Its value in A, as in line protocol, and perhaps shortened; null where it has none.
-    pub a: Option<String>,
+    pub value_in_a: Option<String>,
     /// Its value in B, as in line protocol, and perhaps shortened; null where it has none.
-    pub b: Option<String>,
+    pub value_in_b: Option<String>,
 }
 
 /// A field that has other types on the two sides.
@@ -161,7 +161,7 @@ pub struct FieldTypeDiff {
     /// The field.
     pub field: String,
     /// Its type in A.
-    pub a: String,
+    pub type_in_a: String,
     /// Its type in B.
-    pub b: String,
+    pub type_in_b: String,
 }

@@ -336,20 +336,21 @@ impl SideNames<'_> {
     }
 }
 
-/// Tells what happens to shards of a side as of the shard by whose name they are compared.
+/// Tells of a side, and what happens to its shards as of the one by whose name they are compared.
 pub(super) struct SideProgress<'a> {
     pub side: Side,
-    pub name: &'a ShardPath,
+    pub name: Option<&'a ShardPath>,
     pub progress: &'a dyn Progress,
 }
 
 impl Progress for SideProgress<'_> {
     fn report(&self, event: &Event<'_>) {
         match *event {
-            Event::Bytes { count, .. } => self.progress.report(&Event::Bytes {
-                shard: self.name,
-                count,
-            }),
+            Event::Bytes { count, .. } => {
+                if let Some(shard) = self.name {
+                    self.progress.report(&Event::Bytes { shard, count });
+                }
+            }
             Event::Warning(text) => {
                 let text = format!("{}: {text}", self.side);
                 self.progress.report(&Event::Warning(&text));

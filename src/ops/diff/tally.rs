@@ -47,7 +47,7 @@ pub(super) struct SeriesDiff {
     pub only: [PointCount; 2],
     pub different: PointCount,
     /// What is different at the first of the times at which something is.
-    pub values: Option<ValueDiff>,
+    pub difference: Option<ValueDiff>,
     /// Fields that have values of other types at the same time.
     pub field_types: Vec<(Vec<u8>, [ValueType; 2])>,
 }
@@ -77,7 +77,7 @@ impl Tally {
             same,
             only: [only_in_a, only_in_b],
             different,
-            values,
+            difference,
             field_types,
         } = found;
         if same + only_in_a.points + only_in_b.points + different.points == 0 {
@@ -97,7 +97,7 @@ impl Tally {
         of.same &= in_a == same && (contains || in_b == same);
         examples.add(&mut of.only_in_a, only_in_a, in_b == 0, None);
         examples.add(&mut of.only_in_b, only_in_b, in_a == 0, None);
-        examples.add(&mut of.different, different, false, values);
+        examples.add(&mut of.different, different, false, difference);
         for (field, [a, b]) in field_types {
             add_field_type(&mut of.field_types, &field, a, b);
         }
@@ -143,7 +143,7 @@ impl Examples<'_> {
         to: &mut PointsDiff,
         count: PointCount,
         is_whole: bool,
-        values: Option<ValueDiff>,
+        difference: Option<ValueDiff>,
     ) {
         let Some((first, last)) = count.span else {
             return;
@@ -160,10 +160,10 @@ impl Examples<'_> {
         if to.examples.len() < EXAMPLES && self.left > 0 {
             self.left -= 1;
             to.examples.push(SeriesExample {
-                series: text(self.series),
+                series_key: text(self.series),
                 points: count.points,
                 first_time,
-                values,
+                difference,
             });
         }
     }
@@ -172,8 +172,8 @@ impl Examples<'_> {
 fn add_field_type(told: &mut Vec<FieldTypeDiff>, field: &[u8], a: ValueType, b: ValueType) {
     let found = FieldTypeDiff {
         field: text(field),
-        a: a.to_string(),
-        b: b.to_string(),
+        type_in_a: a.to_string(),
+        type_in_b: b.to_string(),
     };
     if told.len() < MOST_FIELD_TYPES && !told.contains(&found) {
         told.push(found);

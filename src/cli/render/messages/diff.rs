@@ -65,7 +65,7 @@ pub(crate) struct DiffSummary<'a> {
     /// What came of it.
     pub(crate) state: DiffState,
     /// Whether differences were found.
-    different: bool,
+    has_differences: bool,
     /// Whether B may have more than A: -contains.
     contains: bool,
     /// The first side.
@@ -114,7 +114,7 @@ impl<'a> DiffSummary<'a> {
                 (true, true) => DiffState::Different,
                 (true, false) => DiffState::Same,
             },
-            different,
+            has_differences: different,
             contains: report.contains,
             a,
             b,
@@ -138,7 +138,7 @@ impl<'a> DiffSummary<'a> {
 
     /// The same as a line of text.
     pub(crate) fn line(&self) -> String {
-        let verdict = match (self.state, self.different, self.contains) {
+        let verdict = match (self.state, self.has_differences, self.contains) {
             (DiffState::Same, _, false) => "same",
             (DiffState::Same, _, true) => "B has all of A",
             (DiffState::Different, _, false) => "different",
@@ -198,13 +198,13 @@ pub(crate) fn example_lines(of: &MeasurementDiff, contains: bool) -> Vec<String>
         examples.iter().map(line).collect()
     };
     let different = of.different.examples.iter().map(|example| {
-        let values = example.values.as_ref().map(|values| {
+        let values = example.difference.as_ref().map(|values| {
             let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
             format!(
                 ": {} is {} in A, {} in B",
                 values.field,
-                shown(&values.a),
-                shown(&values.b)
+                shown(&values.value_in_a),
+                shown(&values.value_in_b)
             )
         });
         format!(
@@ -216,7 +216,7 @@ pub(crate) fn example_lines(of: &MeasurementDiff, contains: bool) -> Vec<String>
     let types = of.field_types.iter().map(|types| {
         format!(
             "types: {policy}: field '{}' of measurement '{}' is {} in A, {} in B",
-            types.field, of.measurement, types.a, types.b
+            types.field, of.measurement, types.type_in_a, types.type_in_b
         )
     });
     let alone = [
@@ -241,7 +241,7 @@ fn example_words(example: &SeriesExample) -> String {
     };
     format!(
         "{}, {} {when} {}",
-        example.series,
+        example.series_key,
         plural(example.points, "point"),
         example.first_time
     )
