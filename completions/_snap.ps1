@@ -120,6 +120,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Replace the metastore and shards of the target')
             [CompletionResult]::new('--merge', '--merge', [CompletionResultType]::ParameterName, 'Add the databases to the target''s metastore')
             [CompletionResult]::new('--users', '--users', [CompletionResultType]::ParameterName, 'Add the backup''s users to the target''s, with their passwords')
+            [CompletionResult]::new('--rebuild-meta', '--rebuild-meta', [CompletionResultType]::ParameterName, 'Make a metastore for -datadir, which has lost its own')
             [CompletionResult]::new('--index', '--index', [CompletionResultType]::ParameterName, 'The index of the restored shards')
             [CompletionResult]::new('--apply-deletes', '--apply-deletes', [CompletionResultType]::ParameterName, 'Leave out points that were deleted but not yet compacted away [default: on]')
             [CompletionResult]::new('--no-verify', '--no-verify', [CompletionResultType]::ParameterName, 'With -online, do not read back what was sent')

@@ -11,13 +11,15 @@ use super::flags::server::ServerArgs;
 use super::flags::values;
 use super::flags::{OutputArgs, SeriesArgs, ShardsArgs, TimesArgs};
 use super::post_run::{After, AfterArgs};
+use super::render::messages::rebuild::RebuildSummary;
 use super::render::messages::run::RunSummary;
 use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::error::ErrorKind;
 use crate::ops::{
-    IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection, restore, restore_live,
+    Directories, IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection,
+    rebuild_metastore, restore, restore_live,
 };
 use crate::repository::Location;
 
@@ -119,6 +121,22 @@ pub(crate) struct RestoreArgs {
     /// With -merge, or with -metadir alone. A user that is there already keeps password and rights.
     #[arg(long, conflicts_with = "online", help_heading = "How")]
     users: bool,
+    /// Make a metastore for -datadir, which has lost its own
+    ///
+    /// Without a backup. -metadir gets a meta.db with the databases, retention policies and shards
+    /// that the data directory has. Users, continuous queries and durations cannot be found there.
+    #[arg(
+        long,
+        requires_all = ["metadir", "datadir"],
+        conflicts_with_all = [
+            "path", "set", "online", "portable", "force", "merge", "users", "newdb", "newrp",
+            "database", "retention", "shard", "start", "end", "measurement", "conditions", "index",
+            "apply_deletes", "no_verify", "influxql", "resume",
+        ],
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    rebuild_meta: bool,
     /// The index of the restored shards
     ///
     /// auto takes that of the target's other shards. influxd builds tsi1 at its next start.
@@ -195,6 +213,9 @@ enum IndexArg {
 
 impl RestoreArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+        if self.rebuild_meta {
+            return self.rebuild(cancel, output);
+        }
         let repository = values::repository(self.path.as_ref());
         let report = if self.is_live() {
             self.live(&repository, cancel, output)
@@ -233,6 +254,30 @@ impl RestoreArgs {
             end: self.times.end,
             series: self.series.filter(),
         }
+    }
+
+    /// Makes a metastore for a data directory.
+    fn rebuild(&self, cancel: &Cancel, output: &Output) -> Ending {
+        let (Some(metadir), Some(datadir)) = (&self.metadir, &self.datadir) else {
+            return Err(ErrorKind::Usage
+                .error("-rebuild-meta needs -metadir and -datadir")
+                .into());
+        };
+        let directories = Directories {
+            metadir: metadir.clone(),
+            datadir: datadir.clone(),
+            waldir: self.waldir.clone(),
+            ignore_wal: false,
+        };
+        output.opening(&format!("making a metastore for {}", datadir.display()));
+        let report = output.while_running(cancel, |context| {
+            rebuild_metastore(&directories, self.dry_run, context)
+        })?;
+        let summary = RebuildSummary::new(&report, datadir, self.dry_run);
+        let faults = summary.lacks();
+        faults.iter().for_each(|text| output.fault(text, None));
+        output.closing(&summary, &summary.line())?;
+        Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
     }
 
     fn live(

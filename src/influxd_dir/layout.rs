@@ -1,6 +1,7 @@
 //! Where influxd keeps what.
 
 use std::fs::{self, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -29,26 +30,36 @@ pub fn wal_dir(named: Option<&Path>, datadir: &Path) -> Option<PathBuf> {
     })
 }
 
-/// The shards below a data directory, by their directories. Hidden folders are no databases.
+/// The shards below a data directory, by their directories, as far as these can be read. Hidden
+/// folders are no databases.
 pub(crate) fn shards_below(datadir: &Path) -> Vec<ShardPath> {
-    let names = |directory: &Path| -> Vec<String> {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        directories
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect()
-    };
+    walk_shards(datadir, &mut |_, _| {})
+}
+
+/// The same, where none may be missed.
+///
+/// # Errors
+///
+/// When a directory cannot be read, or has a name that is no text.
+pub(crate) fn all_shards_below(datadir: &Path) -> Result<Vec<ShardPath>> {
+    let mut failed = None;
+    let shards = walk_shards(datadir, &mut |path, error| {
+        let context = || format!("reading {}", path.display());
+        failed.get_or_insert_with(|| anyhow::Error::from(error).context(context()));
+    });
+    failed.map_or(Ok(shards), Err)
+}
+
+/// Walks the directories of shards, and tells of what cannot be read.
+fn walk_shards(datadir: &Path, failed: &mut dyn FnMut(&Path, io::Error)) -> Vec<ShardPath> {
     let mut shards = Vec::new();
-    for database in names(datadir)
-        .into_iter()
-        .filter(|name| !name.starts_with(".snap-"))
-    {
+    let databases = directories_in(datadir, failed).into_iter();
+    for database in databases.filter(|name| !name.starts_with(".snap-")) {
         // `_series` is the database's series file.
-        for retention_policy in names(&datadir.join(&database))
-            .into_iter()
-            .filter(|name| name != "_series")
-        {
-            for id in names(&datadir.join(&database).join(&retention_policy)) {
+        let policies = directories_in(&datadir.join(&database), failed).into_iter();
+        for retention_policy in policies.filter(|name| name != "_series") {
+            let policy = datadir.join(&database).join(&retention_policy);
+            for id in directories_in(&policy, failed) {
                 if let Ok(id) = id.parse() {
                     let (database, retention_policy) = (database.clone(), retention_policy.clone());
                     shards.push(ShardPath {
@@ -61,6 +72,29 @@ pub(crate) fn shards_below(datadir: &Path) -> Vec<ShardPath> {
         }
     }
     shards
+}
+
+/// The names of the directories in a directory. influxd does not follow links there.
+fn directories_in(directory: &Path, failed: &mut dyn FnMut(&Path, io::Error)) -> Vec<String> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            failed(directory, error);
+            return Vec::new();
+        }
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        match entry.and_then(|entry| Ok((entry.file_type()?, entry.file_name()))) {
+            Ok((kind, name)) if kind.is_dir() => match name.into_string() {
+                Ok(name) => names.push(name),
+                Err(name) => failed(&directory.join(name), io::ErrorKind::InvalidFilename.into()),
+            },
+            Ok(_) => {}
+            Err(error) => failed(directory, error),
+        }
+    }
+    names
 }
 
 /// Whether the shards below a data directory have tsi1 indexes. A shard has one where it has a
@@ -115,4 +149,35 @@ pub(super) fn regular_file(path: &Path) -> Result<Metadata> {
         .error(format!("{} is {what}", path.display()))
         .hint("influxd makes no such file: put the file itself there, or move it away")
         .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn where_no_shard_may_be_missed_a_name_that_is_no_text_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |path: &[u8]| {
+            fs::create_dir_all(folder.path().join(OsStr::from_bytes(path))).unwrap();
+        };
+        for path in [
+            "db/rp/7",
+            "db/rp/index",
+            "db/_series/00",
+            ".snap-serve/rp/8",
+        ] {
+            make(path.as_bytes());
+        }
+        let names = |shards: Vec<ShardPath>| -> Vec<String> {
+            shards.iter().map(ShardPath::to_string).collect()
+        };
+        assert_eq!(names(all_shards_below(folder.path()).unwrap()), ["db/rp/7"]);
+        make(b"d\xff/rp/9");
+        assert!(all_shards_below(folder.path()).is_err());
+        assert_eq!(names(shards_below(folder.path())), ["db/rp/7"]);
+    }
 }

@@ -3,6 +3,7 @@
 
 mod data;
 pub mod edit;
+pub(crate) mod groups;
 mod influxql;
 pub mod proto;
 pub mod statements;

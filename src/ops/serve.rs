@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::selection::select;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::influxd_dir::{self, LocalMeta, LocalShards};
 use crate::metastore::Data;
 use crate::repository::Selection;
@@ -33,6 +33,16 @@ impl Directories {
         influxd_dir::wal_dir(self.waldir.as_deref(), &self.datadir)
     }
 
+    /// Refuses a WAL directory that is named and not there.
+    pub(super) fn ensure_named_wal(&self) -> Result<(), Error> {
+        match self.waldir.as_ref().filter(|waldir| !waldir.is_dir()) {
+            None => Ok(()),
+            Some(waldir) => Err(ErrorKind::Usage
+                .error(format!("there is no WAL directory {}", waldir.display()))
+                .hint("leave -waldir out where there is none")),
+        }
+    }
+
     /// Opens them.
     ///
     /// # Errors
@@ -41,11 +51,7 @@ impl Directories {
     pub(super) fn open(&self) -> Result<(LocalMeta, LocalShards)> {
         let waldir = self.wal();
         ensure_not_running(&[Some(&self.metadir), Some(&self.datadir), waldir.as_ref()])?;
-        if let Some(waldir) = self.waldir.as_ref().filter(|waldir| !waldir.is_dir()) {
-            let fault =
-                ErrorKind::Usage.error(format!("there is no WAL directory {}", waldir.display()));
-            return Err(fault.hint("leave -waldir out where there is none").into());
-        }
+        self.ensure_named_wal()?;
         let meta = LocalMeta::open(&self.metadir)?;
         let shards = LocalShards::open(&self.datadir, waldir.as_deref(), self.ignore_wal)?;
         Ok((meta, shards))
@@ -126,7 +132,8 @@ pub(crate) fn serve_embedded(
     ))
 }
 
-fn ensure_not_running(directories: &[Option<&PathBuf>]) -> Result<()> {
+/// Refuses directories that an influxd has open.
+pub(super) fn ensure_not_running(directories: &[Option<&PathBuf>]) -> Result<()> {
     let directories: Vec<&Path> = directories
         .iter()
         .flatten()

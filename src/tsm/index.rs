@@ -171,6 +171,22 @@ impl<'a, R: ReadAt + ?Sized> IndexWalk<'a, R> {
         Ok(())
     }
 
+    /// Goes to the end; the times of the first and the last point of all keys.
+    ///
+    /// # Errors
+    ///
+    /// The first fault of the index.
+    pub(crate) fn times(mut self) -> Result<(i64, i64), IndexError> {
+        let (mut first, mut last) = (i64::MAX, i64::MIN);
+        while self.next_key()?.is_some() {
+            while let Some(entry) = self.next_entry()? {
+                first = first.min(entry.min_time);
+                last = last.max(entry.max_time);
+            }
+        }
+        Ok((first, last))
+    }
+
     /// The next key, or none when the index ended where it should. Passes, and checks, what blocks
     /// the key before still has. The first call gives a key or an error: no index is empty.
     ///

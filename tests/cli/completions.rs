@@ -331,7 +331,7 @@ fn nobody_waits_for_a_server_that_says_nothing_and_nothing_is_said_of_it() {
         .expect(0);
         assert_eq!((&*run.stdout, &*run.stderr), ("none \n", ""), "{host}");
         assert!(
-            started.elapsed() < Duration::from_secs(5),
+            started.elapsed() < Duration::from_secs(20),
             "{host}: {:?}",
             run.wall
         );

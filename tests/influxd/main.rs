@@ -23,6 +23,8 @@ mod parts;
 mod portable;
 // `-start` and `-end` keep exactly the points of an interval.
 mod ranges;
+// A metastore for a data directory that has lost its own.
+mod rebuild;
 // Offline restore: what it refuses, what it says it would do, owners, modes, numbers.
 mod restore;
 // Backup and offline restore in both layouts and with both indexes.

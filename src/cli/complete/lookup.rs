@@ -34,8 +34,9 @@ use crate::repository::Location;
 use crate::server::MetaStore;
 use crate::text::{plural, size};
 
-/// How long a disk or a server is waited for.
-const MOMENT: Duration = Duration::from_millis(300);
+/// How long a disk or a server is waited for; longer in a debug build, of which tests run many at a
+/// time.
+const MOMENT: Duration = Duration::from_millis(if cfg!(debug_assertions) { 3000 } else { 300 });
 
 /// What was typed, and what holds beside it.
 pub(super) struct Lookup<'a> {

@@ -12,6 +12,7 @@ use super::messages::export::ExportSummary;
 use super::messages::forget::{ForgetSet, ForgetSummary};
 use super::messages::info::{ServerDetails, SetDetails};
 use super::messages::keep::KeepSummary;
+use super::messages::rebuild::RebuildSummary;
 use super::messages::run::RunSummary;
 use super::messages::serve::ServeSummary;
 use super::messages::stats::StatsSummary;
@@ -39,7 +40,14 @@ const COMMANDS: [(&str, &[LineSchema]); 13] = [
             line::<RunSummary>,
         ],
     ),
-    ("restore", &[line::<ShardProgress>, line::<RunSummary>]),
+    (
+        "restore",
+        &[
+            line::<ShardProgress>,
+            line::<RunSummary>,
+            line::<RebuildSummary>,
+        ],
+    ),
     ("serve", &[line::<ServedRequest>, line::<ServeSummary>]),
     ("list", &[line::<SetSummary>]),
     (

@@ -23,6 +23,7 @@ pub(crate) use live::live_journal_schema;
 pub use live::restore_live;
 pub use offline::IndexKind;
 pub use offline::RestoreOptions;
+pub(super) use offline::has_interrupted_restore;
 pub use offline::restore;
 pub use report::RestoreReport;
 pub use selection::RestoreSelection;

@@ -40,6 +40,7 @@ use plan::RestorePlan;
 
 pub use options::IndexKind;
 pub use options::RestoreOptions;
+pub(in crate::ops) use recover::has_interrupted_restore;
 
 /// Restores a backup.
 ///

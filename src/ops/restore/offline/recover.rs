@@ -1,5 +1,7 @@
 //! Putting back what a restore that was killed had moved.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::journal::{SwapJournal, Targets};
@@ -8,6 +10,11 @@ use super::staging::{HiddenFolders, STAGING};
 use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::io::durable;
+
+/// Whether a run that was killed, or goes on, has files of its own in a data directory.
+pub(in crate::ops) fn has_interrupted_restore(datadir: &Path) -> bool {
+    datadir.join(STAGING).is_dir()
+}
 
 /// Puts back what a killed run had moved, and clears away what it had prepared.
 ///
