@@ -163,7 +163,10 @@ fn a_set_is_named_behind_two_colons_and_nothing_is_left_in_tmpdir() {
     let dir = legacy(&made);
     let scratch = folder();
     let compared = |b: &str| {
-        let run = Snap::new(["diff", "-json", utf8(&dir), b]).env("TMPDIR", scratch.path());
+        let run = Snap::new(["diff", "-json", utf8(&dir), b])
+            .env("TMPDIR", scratch.path())
+            // Of a server that is not named.
+            .env("SNAP_HOST", "127.0.0.1:1");
         run.run()
     };
     let latest = format!("{}::latest", utf8(&dir));

@@ -3,10 +3,11 @@
 //!
 //! [`side`] finds the shards of each. [`slices`] puts those side by side that can have points of
 //! the same times, whatever their ids and the borders of their groups. They are made ready to be
-//! read as for an export, and [`compare`] compares them; [`tally`] adds up what it finds, for the
-//! [`report`].
+//! read as for an export, [`files`] opens them, and [`compare`] compares their points; [`tally`]
+//! adds up what it finds, for the [`report`].
 
 mod compare;
+mod files;
 mod report;
 mod side;
 mod slices;
@@ -18,24 +19,21 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use super::export::shard::OpenFile;
 use super::export::told::Told;
 use super::selection::ensure_series_found;
 use super::{Directories, RestoreSelection, Shortfall};
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::kind_of;
-use crate::io::read_at::ReadAt;
 use crate::progress::{Event, Outcome};
 use crate::repository::Location;
 use crate::shard::ShardPath;
 use crate::text::plural;
 use crate::time::Bounds;
-use crate::tsm::filter::NewTypes;
-use crate::tsm::index::{BlockEntry, IndexError, IndexWalk};
-use crate::tsm::points::{PointsFile, PointsFinding, PointsSelection, ShardPoints};
+use crate::tsm::points::PointsFinding;
 use crate::tsm::sought_series::SoughtSeries;
 use compare::Comparison;
+use files::SideFiles;
 use side::{OpenSide, SideProgress};
 use slices::{GroupSpan, Slice, slices};
 use tally::{PolicyName, Tally};
@@ -345,7 +343,7 @@ impl Differ<'_> {
             files_of_a.points(time_range, &mut tell_of_a)?,
             files_of_b.points(time_range, &mut tell_of_b)?,
         )?;
-        let files = files_of_a.files.len() + files_of_b.files.len();
+        let files = files_of_a.count() + files_of_b.count();
         let bytes = files_of_a.bytes()? + files_of_b.bytes()?;
         let [told_a, told_b] = told;
         let mut missing = Vec::new();
@@ -365,79 +363,4 @@ impl Differ<'_> {
 fn distinct_shards(work: &[(PolicyName, Slice)], side: usize) -> usize {
     let shards = work.iter().flat_map(|(_, slice)| &slice.shards[side]);
     shards.collect::<BTreeSet<_>>().len()
-}
-
-/// The files of a side that are read together: those of one shard as a rule.
-struct SideFiles<'a> {
-    files: Vec<(String, OpenFile<'a>)>,
-    new_types: NewTypes,
-}
-
-impl<'a> SideFiles<'a> {
-    /// Opens the files of the shards that are ready. What is damaged of them is told.
-    fn open(side: &'a OpenSide<'_>, slice: &Slice, told: &mut Told) -> Result<Self> {
-        let is_one = slice.shards[side.side as usize].len() == 1;
-        let mut opened = Self {
-            files: Vec::new(),
-            new_types: NewTypes::new(),
-        };
-        for (shard, prepared) in side.ready() {
-            prepared.told.iter().for_each(|text| told.add(text.clone()));
-            opened.new_types.extend(prepared.new_types.clone());
-            for file in prepared.open(told)? {
-                if slice.is_cut && has_times_outside(&file, shard.span) {
-                    told.add(format!(
-                        "{} has points outside the times of its shard group, which are not compared",
-                        file.name
-                    ));
-                }
-                let name = match is_one {
-                    true => file.name.to_owned(),
-                    false => format!("{:020}/{}", shard.path.id, file.name),
-                };
-                opened.files.push((name, file));
-            }
-        }
-        Ok(opened)
-    }
-
-    fn points<'s>(
-        &'s self,
-        time_range: Bounds,
-        tell: &'s mut dyn FnMut(PointsFinding<'_>),
-    ) -> Result<ShardPoints<'s>> {
-        let files = self.files.iter().map(|(name, file)| PointsFile {
-            name,
-            content: &file.content,
-            deletes: &file.deletes,
-        });
-        let selection = PointsSelection {
-            new_types: &self.new_types,
-            time_range,
-        };
-        Ok(ShardPoints::open(files.collect(), selection, tell)?)
-    }
-
-    fn bytes(&self) -> Result<u64> {
-        let sizes = self.files.iter().map(|(_, file)| file.content.size());
-        Ok(sizes.sum::<std::io::Result<u64>>()?)
-    }
-}
-
-/// Whether a file has points at times that its shard's group does not have. Damage is told by who
-/// reads the points.
-fn has_times_outside(file: &OpenFile<'_>, span: GroupSpan) -> bool {
-    let outside = |entry: &BlockEntry| entry.min_time < span.start || entry.max_time >= span.end;
-    let any = || -> Result<bool, IndexError> {
-        let mut walk = IndexWalk::open(&file.content)?;
-        while walk.next_key()?.is_some() {
-            while let Some(entry) = walk.next_entry()? {
-                if outside(&entry) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    };
-    any().unwrap_or(false)
 }

@@ -157,8 +157,12 @@ impl<'a> DiffSummary<'a> {
             0 => String::new(),
             count => format!("{}, ", plural(count, "fault")),
         };
+        let same = match self.same + self.only_in_a + self.only_in_b + self.different_points {
+            all if all == self.same => "",
+            _ => " the same,",
+        };
         format!(
-            "{verdict}: {faults}{}{} the same, in {} series; {} of A, {} of B, {}",
+            "{verdict}: {faults}{}{}{same} in {} series; {} of A, {} of B, {}",
             counts.collect::<String>(),
             plural(self.same, "point"),
             self.series,
