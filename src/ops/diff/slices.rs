@@ -97,7 +97,10 @@ impl<'a> OpenGroups<'a> {
 mod tests {
     use super::*;
 
-    fn cut(a: &[(i64, i64)], b: &[(i64, i64)]) -> Vec<(i64, i64, Vec<usize>, Vec<usize>, bool)> {
+    /// Start and end, the shards of both sides, and whether they are cut.
+    type Cut = (i64, i64, Vec<usize>, Vec<usize>, bool);
+
+    fn cut(a: &[(i64, i64)], b: &[(i64, i64)]) -> Vec<Cut> {
         let spans = |groups: &[(i64, i64)]| -> Vec<GroupSpan> {
             let groups = groups.iter();
             groups
