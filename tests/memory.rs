@@ -429,3 +429,59 @@ fn two_hundred_thousand_series_of_two_shards_are_counted_in_40_mib() {
         );
     }
 }
+
+/// A set in `dir` of one file a shard.
+fn set_of(dir: &Path, shards: &[(&str, &str, u64)], write: impl Fn(u64, &mut Writer<Vec<u8>>)) {
+    fs::create_dir(dir).expect("a directory");
+    fs::write(dir.join("meta.00"), handmade::meta(shards)).expect("a file");
+    for shard in shards {
+        let mut writer = Writer::new(Vec::new());
+        write(shard.2, &mut writer);
+        let (content, _) = writer.finish().expect("a file is written");
+        let tar = handmade::shard_tar(*shard, &[(handmade::FILE, &content)]);
+        fs::write(dir.join(handmade::shard_file(*shard, 0)), tar).expect("a file");
+    }
+}
+
+#[test]
+fn very_many_series_and_a_very_long_one_are_exported_in_40_mib() {
+    const SERIES: i64 = 200_000;
+    const BLOCKS: i64 = 2000;
+    let root = folder();
+    let dir = root.path().join("backup");
+    set_of(
+        &dir,
+        &[("d", "autogen", 1), ("d", "autogen", 2)],
+        |shard, writer| {
+            let is_long = shard == 2;
+            let blocks = |nth: i64| match is_long {
+                true => (1000 * nth..1000 * (nth + 1)).collect(),
+                false => vec![1, 2, 3],
+            };
+            for nth in 0..if is_long { 1 } else { SERIES } {
+                let key = format!("measurement,host=server{nth:08}#!~#value");
+                let begun = writer.begin_key(key.as_bytes(), ValueType::Float);
+                begun.expect("keys in their order");
+                for nth in 0..if is_long { BLOCKS } else { 1 } {
+                    let block = Block::new(ValueType::Float, &blocks(nth));
+                    let written = writer.block(block.min, block.max, block.crc, &block.bytes);
+                    written.expect("a block");
+                }
+            }
+        },
+    );
+    let file = root.path().join("points.lp");
+    for flags in [&[][..], &["-max-lines", "500000", "-target", "questdb"]] {
+        let args = [
+            &["export", "-json", "-o", utf8(&file)],
+            flags,
+            &[utf8(&dir)],
+        ]
+        .concat();
+        let run = within(
+            LIMIT + (16 << 20),
+            snap(args).expect(if flags.is_empty() { 0 } else { 3 }),
+        );
+        assert_eq!(run.last_message()["points"], 3 * SERIES + 1000 * BLOCKS);
+    }
+}

@@ -12,8 +12,8 @@
 //! order. What a run leaves is looked at and removed before the next one starts. Then each does it
 //! once more through a proxy that counts the requests, and is not measured.
 //!
-//! Only the client is measured: what influxd and SeaweedFS do is in the wall time and in nothing
-//! else. All share one machine. No time makes the benchmark fail; a result that is not whole does.
+//! Only the client is measured: what influxd and SeaweedFS do is in the wall time, and their
+//! processor time is told beside. All share one machine. No time makes the benchmark fail; a result that is not whole does.
 
 #[allow(dead_code)]
 #[path = "../versus_influxd/data.rs"]
@@ -25,6 +25,7 @@ mod machine;
 #[path = "../versus_influxd/measure.rs"]
 mod measure;
 mod report;
+mod servers;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod task;

@@ -26,6 +26,8 @@ const MEBIBYTE: f64 = 1_048_576.0;
 #[derive(Default)]
 pub struct Runs {
     pub usages: Vec<Usage>,
+    /// Processor time of the servers for each, in seconds.
+    pub servers: Vec<f64>,
     /// Bytes that a run left on the local disk.
     pub on_disk: u64,
     pub requests: Requests,
@@ -98,6 +100,10 @@ impl Runs {
         Spread::of(self.usages.iter().map(get)).median()
     }
 
+    fn median_of_servers(&self) -> f64 {
+        Spread::of(self.servers.iter().copied()).median()
+    }
+
     /// Wall time, CPU time, peak memory, bytes on the local disk.
     fn text(&self) -> String {
         format!(
@@ -124,7 +130,7 @@ impl Line {
         Spread::of(pairs.map(|(ours, theirs)| get(ours) / get(theirs)))
     }
 
-    fn cells(&self) -> [String; 9] {
+    fn cells(&self) -> [String; 10] {
         let walls = self.ratios(wall);
         let Spread([median, least, greatest]) = walls;
         let verdict = match median <= AT_MOST {
@@ -137,6 +143,11 @@ impl Line {
             format!("{median:.2} ({least:.2} to {greatest:.2})"),
             verdict.to_owned(),
             format!("{:.2}", self.ratios(cpu).median()),
+            format!(
+                "{:.2} s / {:.2} s",
+                self.snap.median_of_servers(),
+                self.others.median_of_servers()
+            ),
             self.snap.text(),
             self.others.text(),
             self.snap.requests.text(),
@@ -157,10 +168,10 @@ pub fn markdown(setting: &[String], lines: &[Line]) -> String {
     setting.iter().for_each(|said| line(format!("- {said}")));
     line(String::new());
     line(format!(
-        "| | data | median (least to greatest) | at most {AT_MOST} | CPU ratio | snap | influxd + \
-         rclone | requests of snap | of rclone |"
+        "| | data | median (least to greatest) | at most {AT_MOST} | CPU ratio | CPU of the servers | snap \
+         | influxd + rclone | requests of snap | of rclone |"
     ));
-    line(format!("|{}", "---|".repeat(9)));
+    line(format!("|{}", "---|".repeat(10)));
     for row in lines {
         line(format!("| {} |", row.cells().join(" | ")));
     }

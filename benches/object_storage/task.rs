@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::data::{self, Database};
 use super::measure::{self, DIR, Usage};
 use super::report::{Line, Requests, Runs};
+use super::servers;
 use super::support::influxd::{Influxd, influxd_binary};
 use super::support::object_storage::{Repository, binary, seaweedfs};
 use super::support::proxy::Proxy;
@@ -125,7 +126,11 @@ impl Bench {
             }
             for at in order {
                 let repository = self.repository(task, CLIENTS[at]);
+                let before = servers::seconds(&self.server, seaweedfs());
                 let (usage, on_disk) = self.run(task, CLIENTS[at], &repository);
+                runs[at]
+                    .servers
+                    .push(servers::seconds(&self.server, seaweedfs()) - before);
                 runs[at].usages.push(usage);
                 runs[at].on_disk = on_disk;
                 self.clear(task, &repository);

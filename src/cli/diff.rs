@@ -193,6 +193,7 @@ impl DiffArgs {
                 start: self.times.start,
                 end: self.times.end,
                 series: self.series.filter(),
+                ..RestoreSelection::default()
             },
             include_internal: self.include_internal,
             contains: self.contains,

@@ -36,7 +36,7 @@ use crate::repository::Location;
 /// Backups by snap and by influxd are restored alike, legacy and portable.
 ///
 /// T is a time: RFC 3339 (2026-11-20T08:00:00Z), a date (2026-11-20, midnight UTC) or an age (90m,
-/// 24h, 7d, 2w).
+/// 24h, 7d, 2w). D is a length of time: 24h, 7d, 52w.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RestoreArgs {
@@ -102,6 +102,30 @@ pub(crate) struct RestoreArgs {
     /// Give the retention policy this name
     #[arg(long, value_name = "NAME", help_heading = "What to restore")]
     newrp: Option<String>,
+    /// Regroup shards of the policy to this length; -duration too
+    ///
+    /// The restored retention policy gets this shard group duration, and its shards the borders that
+    /// influxd would give them: 28d makes 2 or 3 shards of 30 daily ones. Files move whole; of a
+    /// shard that straddles a border, each side is written anew. Needs -database, and -retention
+    /// where it has several policies.
+    #[arg(
+        long,
+        value_name = "D",
+        value_parser = values::shard_duration,
+        help_heading = "What to restore",
+    )]
+    shard_duration: Option<i64>,
+    /// Have the policy keep points this long; INF: for ever
+    ///
+    /// The restored retention policy gets this duration. influxd deletes shards that are older.
+    #[arg(
+        long,
+        value_name = "D",
+        value_parser = values::retention_duration,
+        help_heading = "What to restore",
+        hide_short_help = true,
+    )]
+    duration: Option<i64>,
 
     #[command(flatten, next_help_heading = "What to restore")]
     times: TimesArgs,
@@ -111,7 +135,7 @@ pub(crate) struct RestoreArgs {
     /// Replace the metastore and shards of the target
     #[arg(long, help_heading = "How")]
     force: bool,
-    /// Add the databases to the target's metastore
+    /// Add the databases to the target's metastore; -users too
     ///
     /// Their shards and shard groups get new ids.
     #[arg(long, help_heading = "How")]
@@ -119,7 +143,12 @@ pub(crate) struct RestoreArgs {
     /// Add the backup's users to the target's, with their passwords
     ///
     /// With -merge, or with -metadir alone. A user that is there already keeps password and rights.
-    #[arg(long, conflicts_with = "online", help_heading = "How")]
+    #[arg(
+        long,
+        conflicts_with = "online",
+        help_heading = "How",
+        hide_short_help = true
+    )]
     users: bool,
     /// Make a metastore for -datadir, which has lost its own
     ///
@@ -253,6 +282,8 @@ impl RestoreArgs {
             start: self.times.start,
             end: self.times.end,
             series: self.series.filter(),
+            shard_duration: self.shard_duration,
+            duration: self.duration,
         }
     }
 

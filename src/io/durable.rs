@@ -21,12 +21,12 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroU64;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::error::{Error, ErrorKind};
 
@@ -160,6 +160,12 @@ pub(crate) fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) if is_lacking(&error) => link_to_free_name(from, to),
         renamed => renamed,
     }
+}
+
+/// Renames a directory; where one has the name that is not empty, that stays.
+pub(crate) fn rename_over_empty_dir(from: &Path, to: &Path) -> io::Result<()> {
+    step("rename", to)?;
+    fs::rename(from, to)
 }
 
 /// Renames where the file system has no rename that spares a name that is taken: a hard link does
@@ -359,6 +365,15 @@ pub(crate) fn unfinished_in(directory: &Path) -> Result<NamedTempFile> {
         .prefix(UNFINISHED)
         .tempfile_in(directory)
         .with_context(|| format!("creating a file in {}", directory.display()))
+}
+
+/// As [`unfinished_in`], a directory for the owner alone. It goes away with its handle, and all in it.
+pub(crate) fn unfinished_dir_in(directory: &Path) -> Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir_in(directory)
+        .with_context(|| format!("creating a directory in {}", directory.display()))
 }
 
 /// What is in a directory, in no particular order.

@@ -6,6 +6,7 @@ pub mod edit;
 pub(crate) mod groups;
 mod influxql;
 pub mod proto;
+pub mod regroup;
 pub mod statements;
 pub mod users;
 

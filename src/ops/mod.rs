@@ -8,6 +8,7 @@ mod diff;
 mod examine;
 mod export;
 mod forget;
+mod gather;
 mod info;
 mod list;
 mod losses;
@@ -36,8 +37,9 @@ pub use diff::{
     SeriesExample, Side, ValueDiff, diff,
 };
 pub use export::{
-    ExportOptions, ExportReport, ExportSource, ExportTally, ExportTarget, LineOptions, NewlineRule,
-    export,
+    ExportDatabase, ExportFormat, ExportOptions, ExportReport, ExportSource, ExportTally,
+    ExportTarget, ExportedTable, LineOptions, NewlineRule, Resolution, SplitLimits, TableFormat,
+    TableOptions, TimeFormat, export,
 };
 pub use forget::Reason;
 pub use forget::{ForgetOptions, ForgetReport, GroupServer};

@@ -99,7 +99,12 @@ pub(crate) fn ensure_series_found(sought: &SoughtSeries, holder: &str) -> Result
         .hint("a value of a tag is compared whole, a tag that a series lacks is empty"))
 }
 
-fn missing<'a>(message: &str, wanted: &str, names: impl Iterator<Item = &'a str>) -> Error {
+/// That there is nothing of a name, with the names that are there.
+pub(crate) fn missing<'a>(
+    message: &str,
+    wanted: &str,
+    names: impl Iterator<Item = &'a str>,
+) -> Error {
     let names: Vec<&str> = names.collect();
     let close = names
         .iter()

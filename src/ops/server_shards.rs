@@ -3,12 +3,15 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use jiff::Timestamp;
 
-use super::backup::{FirstByte, NextStep, OnDownload, Proof, Rule, is_gone_from, is_of_server};
+use super::backup::{
+    FirstByte, IN_A_ROW, NextStep, OnDownload, Proof, Rule, is_gone_from, is_of_server,
+};
 use super::members::TarStop;
 use super::selection::select;
 use crate::client::{Client, Reply};
@@ -105,6 +108,8 @@ pub(super) struct ShardAsker<'a> {
     retries: u32,
     /// When an answer has everything that the server had acknowledged.
     rule: Rule,
+    /// How many shards in a row it never answered promptly.
+    late: AtomicU32,
 }
 
 /// Why an attempt came to nothing.
@@ -126,6 +131,7 @@ impl<'a> ShardAsker<'a> {
             server: Server::new(retries),
             retries,
             rule,
+            late: AtomicU32::new(0),
         }
     }
 
@@ -143,6 +149,9 @@ impl<'a> ShardAsker<'a> {
     ) -> Result<ShardAnswer<T>> {
         let mut attempts = Attempts::default();
         let mut proof = Proof::new(self.rule);
+        if self.late.load(Ordering::Relaxed) >= IN_A_ROW {
+            proof.hurry();
+        }
         loop {
             match self.server.gate(Instant::now()) {
                 Gate::Open => {}
@@ -159,6 +168,9 @@ impl<'a> ShardAsker<'a> {
                 Ok(taken) => {
                     self.server.answered();
                     let doubt = proof.doubt();
+                    let late = self.late.load(Ordering::Relaxed);
+                    let late = doubt.as_ref().map_or(0, |_| late + 1);
+                    self.late.store(late, Ordering::Relaxed);
                     return Ok(ShardAnswer::Whole { taken, doubt });
                 }
                 Err(failure) => failure,
@@ -194,7 +206,7 @@ impl<'a> ShardAsker<'a> {
         data.is_ok_and(|data| is_gone_from(&data, shard))
     }
 
-    fn shard_failed(&self, attempts: &mut Attempts) -> Option<std::time::Duration> {
+    fn shard_failed(&self, attempts: &mut Attempts) -> Option<Duration> {
         self.server.answered();
         attempts.failed(self.retries)
     }

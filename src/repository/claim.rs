@@ -63,6 +63,16 @@ pub(super) struct Claim {
     pub name: String,
 }
 
+/// Whether a run that has written its claim may go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    Free,
+    /// Somebody else has the stamp or the number.
+    Contested,
+    /// There is a file of this name, which this run would give one of its own.
+    Taken(String),
+}
+
 impl Claim {
     /// A claim on the names of a set of these shards.
     pub(super) fn new(
@@ -164,9 +174,9 @@ impl Claim {
     /// # Errors
     ///
     /// When it cannot be written, or others not be looked for.
-    pub(super) fn stake(&self, store: &dyn WritableStore, used: &mut UsedNumbers) -> Result<bool> {
+    pub(super) fn stake(&self, store: &dyn WritableStore, used: &UsedNumbers) -> Result<Standing> {
         self.write(store)?;
-        Ok(!self.is_contested(store, used)?)
+        self.standing(store, used)
     }
 
     /// Takes it back, where the run may not go on.
@@ -187,7 +197,7 @@ impl Claim {
     }
 
     /// Whether somebody else has the stamp or the number.
-    fn is_contested(&self, store: &dyn Store, used: &mut UsedNumbers) -> Result<bool> {
+    fn standing(&self, store: &dyn Store, used: &UsedNumbers) -> Result<Standing> {
         let hidden = store.list(Folder::Hidden)?;
         let others = |entry: &StoreEntry| {
             let Some((id, kind)) = own_name(&entry.name) else {
@@ -200,12 +210,18 @@ impl Claim {
         };
         let names = self.names();
         let top = store.list(Folder::Top)?;
+        let is_contested =
+            hidden.iter().any(others) || used.look_at(store, &top, &hidden)?.contains(&self.number);
         // Sets that share files of one that was removed still have its names, which a copy of it
         // may share too.
-        let is_taken = !self.copied && top.iter().any(|entry| names.is_own(&entry.name));
-        Ok(is_taken
-            || hidden.iter().any(others)
-            || used.look_at(store, &top, &hidden)?.contains(&self.number))
+        let is_taken = |entry: &&StoreEntry| {
+            names.is_own(&entry.name) && !(self.copied && self.uses.contains(&entry.name))
+        };
+        Ok(match top.iter().find(is_taken) {
+            _ if is_contested => Standing::Contested,
+            Some(taken) => Standing::Taken(taken.name.clone()),
+            None => Standing::Free,
+        })
     }
 
     /// How long ago its run was last heard of, by the clock of the store.

@@ -65,7 +65,7 @@ impl Run {
                 claim.write(store).unwrap();
                 Step::Look(claim)
             }
-            Step::Look(claim) if claim.is_contested(store, &mut self.used).unwrap() => {
+            Step::Look(claim) if claim.standing(store, &self.used).unwrap() != Standing::Free => {
                 Step::Yield(claim)
             }
             Step::Look(claim) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::hidden::HIDDEN;
 use super::store::object::{self, ObjectSettings, ObjectUrl, Provider};
 use super::store::{LocalStore, OnWait, WritableStore};
 use crate::error::{Error, ErrorKind};
@@ -91,6 +92,30 @@ impl Location {
         match &self.0.place {
             Place::Directory(_) => None,
             Place::Url(url) => Some(url),
+        }
+    }
+
+    /// Makes sure that what is written there is not among the files that snap keeps for itself in a
+    /// repository. Read it can be: a file system may show its own snapshots under that name.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Usage`] where it is.
+    pub(crate) fn ensure_not_hidden(&self) -> Result<(), Error> {
+        let is_hidden = match &self.0.place {
+            Place::Directory(path) => {
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                path.components().any(|part| part.as_os_str() == HIDDEN)
+            }
+            Place::Url(url) => url.prefix().split('/').any(|part| part == HIDDEN),
+        };
+        match is_hidden {
+            true => Err(ErrorKind::Usage
+                .error(format!(
+                    "{self} is inside {HIDDEN}, where snap keeps its own files"
+                ))
+                .hint("backups go into a directory, or a prefix, of their own")),
+            false => Ok(()),
         }
     }
 
@@ -364,6 +389,19 @@ mod tests {
         ] {
             let error = read(text).unwrap_err();
             assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_among_the_files_that_snap_keeps_for_itself() {
+        let refusal = |text: &str| Location::parse(text).unwrap().ensure_not_hidden();
+        for text in ["/b/.snap", "b/.snap/x", "s3://b/.snap", "gs://b/p/.snap/x"] {
+            let error = refusal(text).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Usage, "{text}");
+            assert!(error.message.starts_with(text), "{error}");
+        }
+        for text in ["/b/snap", "b.snap/x", "s3://b/p.snap", "az://c/.snapshot"] {
+            refusal(text).unwrap();
         }
     }
 

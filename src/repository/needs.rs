@@ -11,6 +11,8 @@
 //! | a run that shares files of sets | claims them | whose metastores are gone ([`going`]) |
 //! | who clears away what a run stored | removes the notes of that run | who needs its files |
 //! | a run that takes such files over | claims them | which notes are left |
+//! | a removal | writes the `.forget` of its sets | whether increments were made meanwhile |
+//! | a run that makes an increment | writes its record | whether what it builds on has a `.forget` |
 
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
@@ -20,7 +22,9 @@ use anyhow::Result;
 use super::claim::Claim;
 use super::digest::FileDigest;
 use super::hidden::{RECORD, REMOVAL, claimed_number, own_name};
+use super::location::Location;
 use super::record::SetRecord;
+use super::set_id::SetId;
 use super::snapshot::{is_gone, read_record};
 use super::store::{Folder, Store, StoreEntry, WritableStore, read_many};
 use crate::error::{ErrorKind, kind_of};
@@ -204,6 +208,21 @@ fn list_twice(store: &dyn WritableStore) -> Result<Option<Vec<StoreEntry>>> {
     };
     let (before, after) = (list()?, list()?);
     Ok((names(&before) == names(&after)).then_some(after))
+}
+
+/// The sets that a removal has announced to take away: an increment is not to build on them.
+///
+/// # Errors
+///
+/// When the hidden folder cannot be listed.
+pub(crate) fn announced(location: &Location) -> Result<HashSet<SetId>> {
+    let store = location.store()?;
+    if store.has_lock() {
+        return Ok(HashSet::new());
+    }
+    let hidden = store.list(Folder::Hidden)?;
+    let announced = ids(&hidden, |kind| kind == REMOVAL);
+    Ok(announced.into_iter().map(SetId::from).collect())
 }
 
 /// Those of the files that are being removed, with a set whose metastore is gone. A set that counts

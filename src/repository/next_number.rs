@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::BufReader;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use anyhow::Result;
 
@@ -23,20 +25,24 @@ pub(super) fn next_number_in(store: &dyn Store) -> Result<u32> {
     UsedNumbers::default().next(store)
 }
 
-/// The numbers that sets have, or runs claim. Of a record that was read once, the number is kept.
-#[derive(Debug, Default)]
-pub(super) struct UsedNumbers {
-    of_records: HashMap<String, Option<u32>>,
+/// The numbers that sets have, or runs claim. Of a record that was read once, the number is kept;
+/// clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UsedNumbers {
+    of_records: Arc<Mutex<HashMap<WrittenRecord, Option<u32>>>>,
 }
+
+/// The name of a record, and when it was written: one that was removed can come back.
+type WrittenRecord = (String, SystemTime);
 
 impl UsedNumbers {
     /// One more than the highest.
-    pub(super) fn next(&mut self, store: &dyn Store) -> Result<u32> {
+    pub(super) fn next(&self, store: &dyn Store) -> Result<u32> {
         Ok(next_of(&self.all(store)?))
     }
 
     /// All of them.
-    pub(super) fn all(&mut self, store: &dyn Store) -> Result<BTreeSet<u32>> {
+    pub(super) fn all(&self, store: &dyn Store) -> Result<BTreeSet<u32>> {
         let (top, hidden) = (store.list(Folder::Top)?, store.list(Folder::Hidden)?);
         let mut numbers = self.look_at(store, &top, &hidden)?;
         numbers.extend(hidden.iter().filter_map(|entry| {
@@ -48,7 +54,7 @@ impl UsedNumbers {
 
     /// The numbers of files and records in these lists of the two folders.
     pub(super) fn look_at(
-        &mut self,
+        &self,
         store: &dyn Store,
         top: &[StoreEntry],
         hidden: &[StoreEntry],
@@ -67,20 +73,25 @@ impl UsedNumbers {
         let records = hidden
             .iter()
             .filter_map(|entry| match own_name(&entry.name) {
-                Some((id, RECORD)) => Some(name_of(id, RECORD)),
+                Some((id, RECORD)) => Some((name_of(id, RECORD), entry.modified)),
                 _ => None,
             });
-        let mut unknown = Vec::new();
-        for name in records {
-            match self.of_records.get(&name) {
+        let known = self.of_records.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        let (mut unknown, mut written) = (Vec::new(), Vec::new());
+        for record in records {
+            match known.get(&record) {
                 Some(number) => numbers.extend(number),
-                None => unknown.push(name),
+                None => {
+                    unknown.push(record.0);
+                    written.push(record.1);
+                }
             }
         }
         let read = super::store::read_many(store, &unknown, |name| number_of(store, name));
-        for (name, number) in unknown.into_iter().zip(read) {
+        for (record, number) in unknown.into_iter().zip(written).zip(read) {
             numbers.extend(number);
-            self.of_records.insert(name, number);
+            known.insert(record, number);
         }
         Ok(numbers)
     }

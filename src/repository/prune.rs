@@ -12,7 +12,9 @@
 //!
 //! Where there is no lock, somebody may read the files, or a backup be about to share them. Then a
 //! removal ends with the first step, and the rest follows in a later run, when the `.forget` is older
-//! than the grace period. After the second step, that run looks which files others need by then
+//! than the grace period. There the first step begins with the `.forget`, beside the record. An
+//! increment that another run has made meanwhile, and that may build on the set, is looked for then,
+//! and keeps the record. After the second step, that run looks which files others need by then
 //! (`needs`). While a run at work claims one, the `.forget` stays.
 //!
 //! What the storage forbids to remove stays, and so does the `.forget`, so that nobody takes it for
@@ -40,9 +42,11 @@ use super::removed_files::{Fate, SetFile, fate, shards, signs};
 use super::set_id::SetId;
 use super::snapshot::{is_gone, read_record};
 use super::store::{
-    ContentId, Folder, Refusal, Store, StoreEntry, StoreLock, WritableStore, is_there, tolerated,
+    ContentId, Folder, Refusal, Store, StoreEntry, StoreLock, WritableStore, announce, is_there,
+    tolerated,
 };
 use crate::cancel::Cancel;
+use crate::error::{ErrorKind, kind_of};
 
 /// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -144,8 +148,9 @@ impl Maintenance {
         cancel: &Cancel,
     ) -> Result<(Self, Removed)> {
         let lock = store.lock(wait, cancel)?;
-        sweep(&*store, None, None, cancel)?;
-        let removed = finish(&*store, &mut || Ok(cancel.check()?))?;
+        let hidden = store.list(Folder::Hidden)?;
+        sweep(&*store, &hidden, None, None, cancel)?;
+        let removed = finish(&*store, &hidden, &mut || Ok(cancel.check()?))?;
         Ok((Self { store, _lock: lock }, removed))
     }
 
@@ -177,7 +182,16 @@ impl Maintenance {
         cancel: &Cancel,
     ) -> Result<Removed> {
         let (sets, others) = split(catalog, which);
-        remove(&*self.store, &sets, others, &mut || Ok(cancel.check()?))
+        let check: Check<'_> = &mut || Ok(cancel.check()?);
+        let store = &*self.store;
+        let known = catalog.sets().iter().map(|set| set.id.as_str());
+        if !store.has_lock() && !announce_all(store, &sets, &known.collect(), check)? {
+            return Ok(Removed {
+                spared: sets.iter().map(|set| set.id.clone()).collect(),
+                ..Removed::default()
+            });
+        }
+        remove(store, &sets, others, check)
     }
 
     /// What [`Maintenance::remove`] would do where there is no period of grace.
@@ -225,6 +239,41 @@ fn split<'a>(catalog: &'a Catalog, which: &HashSet<usize>) -> (Vec<&'a SetRecord
     (sets, others)
 }
 
+/// Announces which sets go, the newest first, and looks whether increments were made meanwhile that
+/// may build on one. Tells whether there are none: else all stay, and so do the announcements, which
+/// another run may rely on, until a later run removes them. A run that makes an increment looks for
+/// announcements when its record is there.
+fn announce_all(
+    store: &dyn WritableStore,
+    sets: &[&SetRecord],
+    known: &HashSet<&str>,
+    check: Check<'_>,
+) -> Result<bool> {
+    if sets.is_empty() {
+        return Ok(true);
+    }
+    for set in sets.iter().rev() {
+        check()?;
+        announce(store, &name_of(&set.id, RECORD), &name_of(&set.id, REMOVAL))?;
+    }
+    for entry in store.list(Folder::Hidden)? {
+        let Some((id, RECORD)) = own_name(&entry.name) else {
+            continue;
+        };
+        if known.contains(id) {
+            continue;
+        }
+        match read_record(store, &entry.name) {
+            Ok(record) if record.selection.since.is_some() => return Ok(false),
+            Err(error) if !is_gone(&error) && kind_of(&error) != ErrorKind::Damage => {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(true)
+}
+
 /// Within this time, a run that has written a `.forget` removes the record beside it.
 const RETIREMENT: Duration = Duration::from_secs(60 * 60);
 
@@ -232,7 +281,7 @@ const RETIREMENT: Duration = Duration::from_secs(60 * 60);
 type Check<'a> = &'a mut dyn FnMut() -> Result<()>;
 
 /// Removes sets, oldest first as given. `others` are the files of the sets that stay. The lock must
-/// be held, where there is one.
+/// be held, where there is one; where there is none, that they go must be announced.
 fn remove(
     store: &dyn WritableStore,
     sets: &[&SetRecord],
@@ -243,13 +292,23 @@ fn remove(
         return Ok(Removed::default());
     }
     // The newest first, so that no increment is left without the sets it builds on.
+    let begun = store.now();
     let mut staying = sets.len();
     let mut refusal = None;
     while staying > 0 {
         let set = sets[staying - 1];
         check()?;
+        // Whoever makes an increment takes it for given that no set goes much later.
+        if !store.has_lock() && age(store, begun) > RETIREMENT / 2 {
+            break;
+        }
         let mut is_retired = false;
-        let retired = store.retire(&name_of(&set.id, RECORD), &name_of(&set.id, REMOVAL));
+        let (record, removal) = (name_of(&set.id, RECORD), name_of(&set.id, REMOVAL));
+        let retired = match store.has_lock() {
+            true => store.retire(&record, &removal),
+            // It is announced.
+            false => store.remove(&record).map(|()| true),
+        };
         refusal = tolerated(retired.map(|retired| is_retired = retired))?;
         if refusal.is_some() || !is_retired {
             break;
@@ -302,15 +361,20 @@ fn measure(store: &dyn Store, sets: &[&SetRecord], others: &Needs) -> Result<Rem
 }
 
 /// Completes removals that were cut short, or put off. The lock must be held, where there is one.
-pub(super) fn finish(store: &dyn WritableStore, check: Check<'_>) -> Result<Removed> {
-    let hidden = store.list(Folder::Hidden)?;
+/// `hidden` is what was in the hidden folder a while ago: nothing brings back a record that was
+/// taken away as long as its `.forget` is there.
+pub(super) fn finish(
+    store: &dyn WritableStore,
+    hidden: &[StoreEntry],
+    check: Check<'_>,
+) -> Result<Removed> {
     let counting: HashSet<&str> = hidden
         .iter()
         .filter_map(|entry| own_name(&entry.name))
         .filter_map(|(id, kind)| (kind == RECORD).then_some(id))
         .collect();
     let mut due = Vec::new();
-    for entry in &hidden {
+    for entry in hidden {
         let Some((id, REMOVAL)) = own_name(&entry.name) else {
             continue;
         };
@@ -318,7 +382,8 @@ pub(super) fn finish(store: &dyn WritableStore, check: Check<'_>) -> Result<Remo
         if counting.contains(id) {
             // A copy of the directory that was made meanwhile can have both names: then the set
             // counts. Or another run is about to remove the record.
-            if age >= store.grace() && (store.has_lock() || age >= RETIREMENT) {
+            let is_left = age >= store.grace() && (store.has_lock() || age >= RETIREMENT);
+            if is_left && is_there(store, &name_of(id, RECORD))? {
                 tolerated(store.remove(&name_of(id, REMOVAL)))?;
             }
         } else if age >= store.grace() {

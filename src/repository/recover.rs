@@ -17,19 +17,20 @@ use crate::cancel::Cancel;
 
 /// Clears away what killed runs left, except what `spared` had finished. The lock must be held,
 /// where there is one; where there is none, only what is older than the grace period goes, and
-/// earlier what killed copies left of the set that is about to be copied.
+/// earlier what killed copies left of the set that is about to be copied. `hidden` is what is in the
+/// hidden folder.
 pub(super) fn sweep(
     store: &dyn WritableStore,
+    hidden: &[StoreEntry],
     spared: Option<&ResumableRun>,
     copy: Option<&SetId>,
     cancel: &Cancel,
 ) -> Result<()> {
     let is_spared = |id: &str| spared.is_some_and(|spared| spared.staged().as_str() == id);
-    let hidden = store.list(Folder::Hidden)?;
     let own = hidden.iter().filter_map(|entry| own_name(&entry.name));
     let claimed = own.filter(|(_, kind)| claimed_number(kind).is_some());
     let claimed: HashSet<&str> = claimed.map(|(id, _)| id).collect();
-    for entry in &hidden {
+    for entry in hidden {
         let Some((id, kind)) = own_name(&entry.name) else {
             continue;
         };
@@ -37,7 +38,7 @@ pub(super) fn sweep(
         match kind {
             COMMIT if age(store, entry.modified) >= store.grace() => {
                 let is_over = is_there(store, &name_of(id, RECORD))?;
-                if is_over || undo(store, &entry.name, &hidden, cancel)? {
+                if is_over || undo(store, &entry.name, hidden, cancel)? {
                     tolerated(store.remove(&name))?;
                 }
             }
@@ -48,7 +49,7 @@ pub(super) fn sweep(
             _ => {}
         }
     }
-    sweep_claims(store, &hidden, spared, copy, cancel)?;
+    sweep_claims(store, hidden, spared, copy, cancel)?;
     store.abort_stale()?;
     store.settle(Folder::Top)
 }

@@ -9,7 +9,7 @@ use super::hidden::name_of;
 use super::layout::Layout;
 use super::record::{FileRecord, SetRecord, ShardRecord};
 use super::store::{Folder, MemoryStore, Stopping, Store, WritableStore, read_bounded};
-use super::{Catalog, Location, SetWriter, manifest, names, test_records};
+use super::{Catalog, Location, Maintenance, SetWriter, manifest, names, test_records};
 use crate::cancel::Cancel;
 use crate::time;
 
@@ -140,6 +140,13 @@ impl TestRepository {
     pub(crate) fn clear(&self) {
         let cancel = Cancel::default();
         let begun = SetWriter::begin_in(self.store(), Duration::ZERO, false, None, &cancel);
+        drop(begun.unwrap());
+    }
+
+    /// Has a removal that removes no set clear away what a run that was killed left.
+    pub(crate) fn maintain(&self) {
+        let cancel = Cancel::default();
+        let begun = Maintenance::begin_in(self.store(), Duration::ZERO, &cancel);
         drop(begun.unwrap());
     }
 

@@ -72,6 +72,11 @@ impl TypeSet {
         self.0 & 1 << value_type.byte() != 0
     }
 
+    pub(super) fn iter(self) -> impl Iterator<Item = ValueType> {
+        let all = ValueType::ALL.into_iter();
+        all.filter(move |value_type| self.has(*value_type))
+    }
+
     pub(super) fn are_several(self) -> bool {
         self.0.count_ones() > 1
     }
@@ -120,20 +125,29 @@ impl FieldTypes {
     ///
     /// When there are many, and they cannot be sorted on the disk.
     pub(crate) fn add(&mut self, key: &Key<'_>) -> io::Result<()> {
-        if put_field(key.bytes, &mut self.field).is_none() {
+        let mut field = std::mem::take(&mut self.field);
+        let added = match put_field(key.bytes, &mut field) {
+            Some(()) => {
+                let mut types = TypeSet::default();
+                types.add(key.value_type);
+                self.add_types(&field, types)
+            }
+            None => Ok(()),
+        };
+        self.field = field;
+        added
+    }
+
+    fn add_types(&mut self, field: &[u8], types: TypeSet) -> io::Result<()> {
+        if let Some(known) = self.few.get_mut(field) {
+            known.0 |= types.0;
             return Ok(());
         }
-        if let Some(types) = self.few.get_mut(&self.field[..]) {
-            types.add(key.value_type);
-            return Ok(());
-        }
-        if self.bytes + self.field.len() + FIELD_BYTES > HELD_BYTES {
+        if self.bytes + field.len() + FIELD_BYTES > HELD_BYTES {
             self.spill()?;
         }
-        let mut types = TypeSet::default();
-        types.add(key.value_type);
-        self.bytes += self.field.len() + FIELD_BYTES;
-        self.few.insert(self.field.as_slice().into(), types);
+        self.bytes += field.len() + FIELD_BYTES;
+        self.few.insert(field.into(), types);
         Ok(())
     }
 
@@ -154,23 +168,34 @@ impl FieldTypes {
     }
 
     /// The fields that have several types; none where there are more than can be dealt with.
+    /// Where `all` is given, all fields and their types are added to it.
     ///
     /// # Errors
     ///
     /// When they cannot be sorted on the disk.
-    pub(crate) fn several(mut self) -> io::Result<Option<BTreeSet<Field>>> {
+    pub(crate) fn several(
+        mut self,
+        mut all: Option<&mut Self>,
+    ) -> io::Result<Option<BTreeSet<Field>>> {
         let mut found = Several::default();
+        let mut pass_on = |field: &[u8], types| match &mut all {
+            Some(all) => all.add_types(field, types),
+            None => Ok(()),
+        };
         if self.many.is_some() {
             self.spill()?;
         }
         match self.many {
-            None => self
-                .few
-                .into_iter()
-                .for_each(|(field, types)| found.add(&field, types)),
+            None => {
+                for (field, types) in self.few {
+                    found.add(&field, types);
+                    pass_on(&field, types)?;
+                }
+            }
             Some(sorter) => sorter.finish(|field, _, _, event| -> io::Result<()> {
                 if let SortedEvent::Write(WalValue::Integer(types)) = event {
                     found.add_sorted(field, TypeSet(types as u8));
+                    pass_on(field, TypeSet(types as u8))?;
                 }
                 Ok(())
             })?,
@@ -274,12 +299,17 @@ pub(super) mod tests {
                 types.add_file(&file[..]).unwrap();
             }
             assert_eq!(types.many.is_some(), others > 0);
-            let found = types.several().unwrap().unwrap();
+            let mut all = FieldTypes::new(scratch.path().to_owned());
+            all.add_file(&file(&[("n#!~#v", Float)])[..]).unwrap();
+            let found = types.several(Some(&mut all)).unwrap().unwrap();
             let expected = [
                 "field 'v' of measurement 'm'",
                 "field 'w' of measurement 'm'",
             ];
             assert_eq!(names(&found), expected);
+            let of_all = all.several(None).unwrap().unwrap();
+            let more = ["field 'v' of measurement 'n'"];
+            assert_eq!(names(&of_all), [&expected[..], &more].concat());
         }
         let mut types = FieldTypes::new(scratch.path().to_owned());
         types.add_file(&many[..]).unwrap();
@@ -289,6 +319,9 @@ pub(super) mod tests {
         let again: Vec<(&str, ValueType)> =
             text.iter().map(|key| (key.as_str(), Integer)).collect();
         types.add_file(&file(&again)[..]).unwrap();
-        assert!(types.several().unwrap().is_none(), "too many to be held");
+        assert!(
+            types.several(None).unwrap().is_none(),
+            "too many to be held"
+        );
     }
 }

@@ -123,3 +123,101 @@ fn a_damaged_block_is_named_and_everything_else_is_exported() {
     assert_eq!((lost.len(), gained.len()), (1, 1), "{lost:?} {gained:?}");
     assert_eq!(lost[0].replace(r"an\,other=2.5,", ""), gained[0]);
 }
+
+#[test]
+fn parts_hold_no_more_than_they_may_are_complete_and_together_what_one_file_is() {
+    let (place, dir) = backup(&[]);
+    let alone = export(&dir, &["-lponly"]).expect(0).stdout;
+    let parts = |name: &str, flags: &[&str]| -> Vec<String> {
+        let file = place.path().join(name);
+        let flags = [flags, &["-json", "-o", utf8(&file)]].concat();
+        let summary = export(&dir, &flags).expect(0).last_message();
+        let files = summary["files"].as_array().expect("files").iter();
+        let paths: Vec<&str> = files.map(|file| file.as_str().expect("a path")).collect();
+        let first = place.path().join(name.replace(".lp", "-0001.lp"));
+        assert_eq!(paths[0], utf8(&first));
+        let texts = paths
+            .iter()
+            .map(|path| fs::read_to_string(path).expect("a file"));
+        texts.collect()
+    };
+    let is_point = |line: &&str| !line.starts_with(['#', 'C']) || line.starts_with("C,");
+    let found = parts("lines.lp", &["-lponly", "-max-lines", "100"]);
+    assert!(found.len() >= alone.lines().count() / 100);
+    assert!(
+        found
+            .iter()
+            .all(|text| text.lines().count() <= 100 && !text.is_empty())
+    );
+    assert!(found.concat() == alone);
+    let found = parts("bytes.lp", &["-max-bytes", "20KiB"]);
+    // One point alone is larger.
+    let is_small =
+        |text: &String| text.len() <= 20 << 10 || text.lines().filter(is_point).count() == 1;
+    assert!(found.len() > 2 && found.iter().all(is_small));
+    assert!(
+        found
+            .iter()
+            .all(|text| text.starts_with("# DDL\nCREATE DATABASE "))
+    );
+    let points = found.iter().flat_map(|text| text.lines()).filter(is_point);
+    assert!(points.eq(alone.lines()));
+
+    // One part of an earlier export would be taken for one of this.
+    fs::remove_file(place.path().join("lines-0001.lp")).expect("the first");
+    let file = place.path().join("lines.lp");
+    let flags = ["-max-lines", "100000", "-o", utf8(&file)];
+    let run = export(&dir, &flags).expect(6);
+    assert!(run.stderr.contains("lines-0"), "{}", run.stderr);
+    for flags in [&["-max-lines", "5"][..], &["-max-lines", "5", "-o", "-"]] {
+        export(&dir, flags).expect(2);
+    }
+}
+
+#[test]
+fn a_dash_is_standard_output_and_a_directory_is_no_file() {
+    let (place, dir) = backup(&[]);
+    let alone = export(&dir, &[]).expect(0).stdout;
+    let run = Snap::new(["export", "-o", "-", utf8(&dir)])
+        .dir(place.path())
+        .run();
+    assert!(run.expect(0).stdout == alone);
+    assert!(!place.path().join("-").exists());
+    let new = format!("{}/", place.path().join("new").display());
+    for path in [&new, utf8(place.path())] {
+        let run = export(&dir, &["-o", path]).expect(2);
+        assert!(run.stderr.contains("is a directory"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn what_a_database_cannot_take_is_told_and_written_all_the_same() {
+    let (_place, dir) = backup(&[]);
+    let text = export(&dir, &[]).expect(0).stdout;
+    let run = export(&dir, &["-target", "influxdb2"]).expect(0);
+    assert!(run.stdout == text);
+    let run = export(&dir, &["-target", "victoriametrics"]).expect(3);
+    assert!(run.stdout == text);
+    let told = "of type string, which VictoriaMetrics does not take (";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+    export(&dir, &["-target", "postgres"]).expect(2);
+}
+
+#[test]
+fn a_stop_is_obeyed_while_nobody_reads_the_points() {
+    let (_place, dir) = backup(&[]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_snap"))
+        .args(["export", "-quiet", utf8(&dir)])
+        .stdout(writer)
+        .spawn()
+        .expect("snap starts");
+    // The pipe is full long before the export has ended.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let pid = rustix::process::Pid::from_child(&run);
+    assert!(run.try_wait().expect("a state").is_none());
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("a signal");
+    let status = run.wait().expect("an end");
+    assert_eq!(status.code(), Some(130));
+    drop(reader);
+}

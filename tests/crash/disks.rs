@@ -398,6 +398,30 @@ fn what_lacks_room_or_leave_in_tmpdir_is_told_of_tmpdir_and_not_of_the_backup() 
 }
 
 #[test]
+fn an_export_for_which_tmpdir_has_no_room_says_so_and_leaves_nothing() {
+    let (folder, peer) = (folder(), peer());
+    let at = |name: &str| folder.path().join(name);
+    let (set, disk) = (at("set"), at("disk"));
+    snap(["backup", "-portable", "-host", &peer.host(), utf8(&set)]).expect(0);
+    fs::create_dir(&disk).expect("a mount point");
+    let script = r#"
+        root=$(dirname "$disk")
+        TMPDIR="$disk" "$snap" export -quiet -o "$root/points.lp" "$root/set" 2>&1
+        echo "$? $(ls -A "$disk")"
+    "#;
+    let output = on_small_disk("1m", &disk, script);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told = format!("TMPDIR ({}) has room for", disk.display());
+    assert!(printed.contains(&told), "{printed}");
+    assert!(
+        printed.contains("hint: TMPDIR names a directory"),
+        "{printed}"
+    );
+    assert!(printed.ends_with("\n1 \n"), "{printed}");
+    assert!(!at("points.lp").exists());
+}
+
+#[test]
 fn a_file_that_reaches_its_users_limit_ends_a_run_as_a_full_disk_does() {
     let (folder, peer) = (folder(), peer());
     let (dir, target) = (folder.path().join("backup"), folder.path().join("target"));

@@ -6,30 +6,38 @@ use std::path::Path;
 
 use crate::support::process::{Run, Snap, backup_of};
 use crate::support::service::copy;
-use crate::support::{each, folder, utf8};
+use crate::support::{each, folder, tree, utf8};
+
+/// The backup of a data set, in a folder.
+fn backup() -> (tempfile::TempDir, std::path::PathBuf) {
+    let place = folder();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/influxd-1.6.7");
+    copy(&data, &place.path().join("source"));
+    let dir = place.path().join("backup");
+    backup_of(&place.path().join("source"), &["-database", "plain"], &dir)
+        .run()
+        .expect(0);
+    (place, dir)
+}
 
 #[test]
 fn an_export_that_ends_at_any_step_leaves_no_file_that_is_not_whole() {
-    let place = folder();
+    let (place, dir) = backup();
     let path = |name: &str| place.path().join(name);
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/influxd-1.6.7");
-    copy(&data, &path("source"));
-    let dir = path("backup");
-    backup_of(&path("source"), &["-database", "plain"], &dir)
-        .run()
-        .expect(0);
-    let export = |name: &str| {
-        let file = path(name);
+    // In a folder each: the name of a file stands in what is compressed.
+    let export = |folder: &str, name: &str| {
+        fs::create_dir(path(folder)).expect("a folder");
+        let file = path(folder).join(name);
         Snap::new(["export", "-o", utf8(&file), utf8(&dir)])
     };
-    for suffix in ["lp", "lp.gz"] {
-        let log = path(&format!("log.{suffix}"));
-        let whole = format!("whole.{suffix}");
-        export(&whole)
+    for name in ["points.lp", "points.lp.gz"] {
+        let log = path(&format!("log.{name}"));
+        let whole = format!("whole.{name}");
+        export(&whole, name)
             .env("SNAP_FAILPOINT_LOG", &log)
             .run()
             .expect(0);
-        let expected = fs::read(path(&whole)).expect("the export");
+        let expected = fs::read(path(&whole).join(name)).expect("the export");
         assert!(expected.len() > 500);
         let steps = fs::read_to_string(log).expect("a log").lines().count();
         assert!(steps >= 3, "{steps} steps");
@@ -37,12 +45,100 @@ fn an_export_that_ends_at_any_step_leaves_no_file_that_is_not_whole() {
         each(
             (1..=steps).flat_map(|step| how.map(|how| (how, step))),
             |(how, step)| {
-                let name = format!("{how}{step}.{suffix}");
+                let folder = format!("{how}{step}.{name}");
                 let failpoint = format!("{how}:{step}");
-                let run: Run = export(&name).env("SNAP_FAILPOINT", failpoint).run();
+                let run: Run = export(&folder, name).env("SNAP_FAILPOINT", failpoint).run();
                 assert_eq!(run.signal.is_some(), *how == "kill", "{run:?}");
-                if let Ok(found) = fs::read(path(&name)) {
-                    assert!(found == expected, "{name}");
+                if let Ok(found) = fs::read(path(&folder).join(name)) {
+                    assert!(found == expected, "{folder}");
+                }
+            },
+        );
+    }
+}
+
+#[test]
+fn an_export_in_parts_that_ends_at_any_step_has_a_first_part_only_if_it_has_all() {
+    let (place, dir) = backup();
+    let export = |name: &str| {
+        let folder = place.path().join(name);
+        fs::create_dir(&folder).expect("a folder");
+        let file = folder.join("x.lp");
+        Snap::new([
+            "export",
+            "-max-bytes",
+            "1KiB",
+            "-o",
+            utf8(&file),
+            utf8(&dir),
+        ])
+    };
+    let parts = |name: &str| {
+        let mut files = tree::files(&place.path().join(name));
+        files.retain(|name, _| !name.starts_with('.'));
+        files
+    };
+    let log = place.path().join("log");
+    export("whole")
+        .env("SNAP_FAILPOINT_LOG", &log)
+        .run()
+        .expect(0);
+    let expected = parts("whole");
+    assert!(expected.len() > 3 && expected.contains_key("x-0001.lp"));
+    let steps = fs::read_to_string(log).expect("a log").lines().count();
+    let how = ["kill", "fail", "fail-from"];
+    each(
+        (1..=steps).flat_map(|step| how.map(|how| (how, step))),
+        |(how, step)| {
+            let name = format!("{how}{step}");
+            let failpoint = format!("{how}:{step}");
+            export(&name).env("SNAP_FAILPOINT", failpoint).run();
+            let found = parts(&name);
+            assert!(
+                found.iter().all(|(name, part)| expected[name] == *part),
+                "{name}"
+            );
+            let is_whole = found.len() == expected.len();
+            assert!(is_whole || !found.contains_key("x-0001.lp"), "{name}");
+        },
+    );
+}
+
+#[test]
+fn tables_that_end_at_any_step_leave_no_directory_that_is_not_whole() {
+    let place = folder();
+    let path = |name: &str| place.path().join(name);
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/influxd-1.6.7");
+    copy(&data, &path("source"));
+    let dir = path("backup");
+    backup_of(&path("source"), &["-database", "größe"], &dir)
+        .run()
+        .expect(0);
+    let export = |name: &str, format: &str| {
+        let target = path(name);
+        Snap::new(["export", "-format", format, "-o", utf8(&target), utf8(&dir)])
+    };
+    for format in ["csv", "csv.gz", "parquet"] {
+        let log = path(&format!("log.{format}"));
+        let whole = format!("whole-{format}");
+        export(&whole, format)
+            .env("SNAP_FAILPOINT_LOG", &log)
+            .run()
+            .expect(0);
+        let expected = tree::files(&path(&whole));
+        assert_eq!(expected.len(), 2);
+        let steps = fs::read_to_string(log).expect("a log").lines().count();
+        assert!(steps >= 8, "{steps} steps");
+        let how = ["kill", "fail"];
+        each(
+            (1..=steps).flat_map(|step| how.map(|how| (how, step))),
+            |(how, step)| {
+                let name = format!("{how}{step}-{format}");
+                let failpoint = format!("{how}:{step}");
+                let run: Run = export(&name, format).env("SNAP_FAILPOINT", failpoint).run();
+                assert_eq!(run.signal.is_some(), *how == "kill", "{run:?}");
+                if path(&name).exists() {
+                    assert!(tree::files(&path(&name)) == expected, "{name}");
                 }
             },
         );

@@ -11,7 +11,10 @@ use crate::support::backups::{files_of, messages, record};
 use crate::support::fixture::Fixture;
 use crate::support::peer::{Member, Model, Tar, Version, tar, tsm};
 use crate::support::process::{Run, Snap, snap};
+use crate::support::time::HOUR;
 use crate::support::{each, tree, utf8};
+use influx_snap::tsm::values::{Points, ValueType, Values};
+use influx_snap::tsm::writer::Writer;
 use serde_json::Value;
 
 /// The shards of the server.
@@ -42,6 +45,11 @@ impl SteppedRun {
         for id in SHARDS {
             model.shard(id).tar = shard_tar(id, 1);
         }
+        Self::of(model, before, args)
+    }
+
+    /// The same of another server.
+    fn of(model: Model, before: &[&[&str]], args: &'static [&'static str]) -> Self {
         let mut run = Self {
             fixture: Fixture::new(model),
             args,
@@ -521,7 +529,8 @@ fn restore_at_every_step(stepped: &SteppedRun, before: Option<&SteppedRun>, flag
             }
             // A target that holds all is refused as any that holds data.
             assert!(
-                again.code == Some(0) || (again.code == Some(6) && was_done && flags.is_empty()),
+                again.code == Some(0)
+                    || (again.code == Some(6) && was_done && !flags.contains(&"-force")),
                 "{run:?}, then {again:?}"
             );
             let (found, expected): (Vec<_>, Vec<_>) = (
@@ -547,6 +556,55 @@ fn restore_at_every_step(stepped: &SteppedRun, before: Option<&SteppedRun>, flag
 fn a_restore_leaves_all_or_what_the_next_one_puts_right() {
     restore_at_every_step(&SteppedRun::new(&[&[]], &[]), None, &[]);
     restore_at_every_step(&SteppedRun::new(&[&["-portable"]], &[]), None, &[]);
+}
+
+/// A shard of three hours from the start of its own on, with a file of a point in each.
+fn with_three_hours(mut model: Model, id: u64) -> Model {
+    let shard = model.shard(id);
+    shard.end = shard.start + 3 * HOUR;
+    let mut writer = Writer::new(Vec::new());
+    writer
+        .begin_key(b"m#!~#v", ValueType::Integer)
+        .expect("a key");
+    let points = Points {
+        times: (0..3).map(|hour| shard.start + hour * HOUR).collect(),
+        values: Values::Integer(vec![1, 2, 3]),
+    };
+    writer.points(&points).expect("a block");
+    let content = writer.finish().expect("a file").0;
+    let name = format!("db/autogen/{id}/000000001-000000001.tsm");
+    shard.tar = Tar::Bytes(tar(&[Member::new(name, content)]));
+    model
+}
+
+#[test]
+fn a_restore_that_regroups_shards_leaves_all_or_what_the_next_one_puts_right() {
+    let shards = SHARDS.map(|id| ("db", "autogen", id));
+    let model = || {
+        let mut model = Model::new(Version::V1_6, &shards);
+        for id in SHARDS {
+            model.shard(id).tar = shard_tar(id, 1);
+        }
+        with_three_hours(model, 30)
+    };
+    // The first two come into one, and the third is cut.
+    let flags = ["-database", "db", "-shard-duration", "4h"];
+    let stepped = SteppedRun::of(model(), &[&[]], &[]);
+    restore_at_every_step(&stepped, None, &flags);
+    let whole = restored(&stepped.fixture.folder.path().join("whole"));
+    let names = whole
+        .keys()
+        .filter_map(|name| name.strip_prefix("data/db/autogen/"));
+    let expected = [
+        "1/000000001-000000001.tsm",
+        "1/000000002-000000001.tsm",
+        "30/000000001-000000001.tsm",
+        "31/000000001-000000001.tsm",
+    ];
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+    let old = SteppedRun::new(&[&[]], &[]);
+    let flags = [&flags[..], &["-force"]].concat();
+    restore_at_every_step(&SteppedRun::of(model(), &[&[]], &[]), Some(&old), &flags);
 }
 
 #[test]

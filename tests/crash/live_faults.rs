@@ -406,6 +406,44 @@ fn a_restore_that_is_killed_anywhere_is_gone_on_with() {
 }
 
 #[test]
+fn a_restore_that_regroups_shards_is_gone_on_with_wherever_it_is_killed() {
+    // Whole shards put together, and every second one cut.
+    for (duration, shards) in [("4h", 2), ("90m", 6)] {
+        for at in [
+            Ask::Import,
+            Ask::Upload(1),
+            Ask::Upload(2),
+            Ask::Upload(shards),
+        ] {
+            let fixture = LiveRestore::with_running(|running| {
+                move |ask, nth| {
+                    if ask == at && nth == 0 {
+                        signal(&running, Signal::KILL);
+                    }
+                    None
+                }
+            });
+            let flags = ["-database", "d", "-shard-duration", duration];
+            let run = fixture.restore(&flags);
+            assert_eq!(run.signal, Some(9), "{at:?}: {}", run.stderr);
+            let journal = fixture.journal().expect("a journal");
+            let done = journal.iter().filter(|line| line.get("done").is_some());
+            let expected = match at {
+                Ask::Upload(id) => id as usize - 1,
+                _ => 0,
+            };
+            assert_eq!((done.count(), &journal[0]["format"]), (expected, &3.into()));
+            if at == Ask::Import {
+                let is_there = || (fixture.server.databases() == ["d"]).then_some(());
+                assert!(crate::support::service::wait_for(is_there).is_some());
+            }
+            fixture.resume();
+            assert_eq!(fixture.server.shards().len() as u64, shards, "{duration}");
+        }
+    }
+}
+
+#[test]
 fn a_signal_ends_a_restore_that_can_be_gone_on_with() {
     for (sent, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let fixture = LiveRestore::with_running(|running| {

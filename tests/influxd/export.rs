@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use crate::support::data::{START, flush};
-use crate::support::influxd::{Index, Influxd, quote};
+use crate::support::data::{START, delete_some, flush};
+use crate::support::influxd::{Index, Influxd, influx_binary, quote};
 use crate::support::process::{Run, Snap};
 use crate::support::source::{Source, assert_same, back_up};
 use crate::support::time::SECOND;
@@ -71,7 +72,7 @@ fn policies(server: &Influxd) -> Vec<String> {
 }
 
 /// A point of everything that is hard to write.
-fn odd_points() -> String {
+pub fn odd_points() -> String {
     let mut lines = String::new();
     let names = [
         r"m\ \,=x,t\ \,\==v\ \,\=x",
@@ -226,4 +227,123 @@ fn a_stopped_server_is_exported_with_what_stands_in_its_wal_only() {
     let target = Influxd::start(&folder.path().join("target"), Index::Inmem);
     import(&target, &run.stdout);
     assert_same(&target.points(), &points);
+}
+
+/// Exports from a running server of which some points are in its cache alone.
+fn a_running_server(index: Index) {
+    let source = Source::loaded(index);
+    let server = &source.server;
+    flush(server);
+    delete_some(server);
+    let late =
+        format!("cpu,host=late idle=1,note=\"in the cache\" {START}\nmem,host=a used=-1i {START}");
+    server.write("plain", "autogen", &late);
+    let points = server.points();
+    let host = server.host();
+    let run = Snap::new(["export", "-host", &host]).run().expect(0);
+    assert!(run.stdout.contains("in the cache"));
+    let target = Influxd::start(&source.path("target"), index);
+    import(&target, &run.stdout);
+    assert_same(&target.points(), &points);
+
+    // Nothing else than from a backup of the same.
+    let backup = source.path("backup");
+    back_up(server, &backup, &[]);
+    for flags in [
+        &[][..],
+        &[
+            "-lponly",
+            "-database",
+            "plain",
+            "-measurement",
+            "cpu",
+            "-where",
+            "host=late",
+        ],
+    ] {
+        let of_backup = export(&backup, flags).run().expect(0);
+        let of_server = Snap::new(["export", "-host", &host])
+            .args(flags)
+            .run()
+            .expect(0);
+        assert!(of_server.stdout == of_backup.stdout);
+    }
+    assert_eq!(
+        Snap::new(["export", "-host", &host, "-database", "nowhere"])
+            .run()
+            .code,
+        Some(1)
+    );
+}
+
+#[test]
+fn a_running_inmem_server_is_exported_with_what_its_cache_holds() {
+    a_running_server(Index::Inmem);
+}
+
+#[test]
+fn a_running_tsi1_server_is_exported_with_what_its_cache_holds() {
+    a_running_server(Index::Tsi1);
+}
+
+/// Imports a file with influxd's own shell; panics unless it took every point.
+fn influx_import(server: &Influxd, file: &Path) {
+    let address = server.http_address();
+    let (host, port) = address.rsplit_once(':').expect("an address");
+    let mut influx = Command::new("timeout");
+    influx.args(["-k", "5", "60"]).arg(influx_binary());
+    influx.args(["-host", host, "-port", port, "-import", "-path", utf8(file)]);
+    if file.extension().is_some_and(|extension| extension == "gz") {
+        influx.arg("-compressed");
+    }
+    let output = influx
+        .env("HOME", file.parent().expect("a folder"))
+        .output()
+        .expect("influx runs");
+    let told =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    let told = told.concat();
+    assert!(
+        output.status.success() && told.contains("Failed 0 inserts"),
+        "{told}"
+    );
+}
+
+#[test]
+fn influx_takes_what_is_exported_plain_compressed_and_in_parts() {
+    let source = Source::loaded(Index::Inmem);
+    let server = &source.server;
+    server.execute("CREATE DATABASE odd WITH DURATION INF REPLICATION 1 NAME \"r p\"");
+    server.write("odd", "", &odd_points());
+    let points = server.points();
+    let backup = source.path("backup");
+    back_up(server, &backup, &[]);
+    // What influx makes of a line feed in a string is another string.
+    let expected: Vec<String> = points
+        .iter()
+        .map(|point| point.replace("\\n", "\\\\n"))
+        .collect();
+    assert!(expected != points);
+    let rules = policies(server);
+    let parts = ["-max-lines", "2000", "-max-bytes", "200KiB"];
+    for (name, flags) in [
+        ("plain.lp", &[][..]),
+        ("packed.lp.gz", &[]),
+        ("part.lp", &parts),
+    ] {
+        let file = source.path(name);
+        let flags = [&["-json", "-newline", "escape", "-o", utf8(&file)], flags].concat();
+        let run = export(&backup, &flags).run().expect(0);
+        let summary = run.last_message();
+        let files = summary["files"].as_array().expect("files");
+        assert_eq!(files.len() > 2, name == "part.lp", "{summary}");
+        let (folder, target) = Influxd::empty(Index::Inmem);
+        // In whatever order: each is complete by itself.
+        for file in files.iter().rev() {
+            influx_import(&target, Path::new(file.as_str().expect("a path")));
+        }
+        assert_same(&target.points(), &expected);
+        assert_eq!(policies(&target), rules, "{name}");
+        drop((target, folder));
+    }
 }

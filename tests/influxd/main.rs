@@ -25,6 +25,8 @@ mod portable;
 mod ranges;
 // A metastore for a data directory that has lost its own.
 mod rebuild;
+// `-shard-duration` brings back the same points in other shards.
+mod regroup;
 // Offline restore: what it refuses, what it says it would do, owners, modes, numbers.
 mod restore;
 // Backup and offline restore in both layouts and with both indexes.
@@ -35,6 +37,9 @@ mod series;
 mod serve;
 // `snap stats` counts what the server counts.
 mod stats;
+// What `snap export` writes as Parquet and CSV, against the answers to queries.
+#[cfg(feature = "parquet")]
+mod tables;
 // The data sets and the old backups in `testdata`.
 mod testdata;
 // Thirty days of incremental backups, each set brought back.

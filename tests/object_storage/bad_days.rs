@@ -25,7 +25,7 @@ struct Day {
 }
 
 /// What happens to uploads.
-const UPLOADS: [Day; 14] = [
+const UPLOADS: [Day; 16] = [
     Day {
         name: "a part is cut in the middle, twice",
         harm: |proxy| proxy.on("part", 1..3, Fault::CutRequest(2_000_000)),
@@ -62,6 +62,16 @@ const UPLOADS: [Day; 14] = [
         name: "a part is answered with a time-out of the request",
         harm: |proxy| proxy.on("part", 0..1, Fault::Answer(400, "RequestTimeout")),
         is_survived: true,
+    },
+    Day {
+        name: "a part arrives damaged, twice",
+        harm: |proxy| proxy.on("part", 0..2, Fault::FlipRequest),
+        is_survived: true,
+    },
+    Day {
+        name: "every object arrives damaged from some moment on",
+        harm: |proxy| proxy.on("put", 4.., Fault::FlipRequest),
+        is_survived: false,
     },
     Day {
         name: "an upload is completed with an error inside 200",

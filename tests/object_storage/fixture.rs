@@ -16,6 +16,12 @@ use crate::support::{Shared, folder};
 /// The layouts, each with its flags.
 pub const LAYOUTS: [(&str, &[&str]); 2] = [("legacy", &[]), ("portable", &["-portable"])];
 
+/// Settings with parts that are as small as S3 permits.
+pub const SMALL_PARTS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/object_storage/small-parts.toml"
+);
+
 /// A server that no test writes to. All its shards are old; one takes several parts in storage,
 /// compressed too.
 pub struct Sample {
@@ -54,13 +60,7 @@ pub fn backup(server: &Influxd, repository: &Repository, flags: &[&str]) -> Snap
     let host = server.host();
     repository
         .snap(&[&["backup", "-host", &host, "-json"], flags].concat())
-        .env(
-            "SNAP_CONFIG",
-            concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/object_storage/small-parts.toml"
-            ),
-        )
+        .env("SNAP_CONFIG", SMALL_PARTS)
 }
 
 /// Backs a server up; the id of the set.

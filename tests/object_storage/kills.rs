@@ -29,8 +29,18 @@ const OF_A_BACKUP: [(&str, usize); 11] = [
 ];
 
 /// Runs until the nth request of an operation is held, and kills it there; whether it came so far.
-fn kill_at(run: Snap, proxy: &Proxy, (operation, nth): (&'static str, usize), hold: Fault) -> bool {
+pub fn kill_at(
+    run: Snap,
+    proxy: &Proxy,
+    (operation, nth): (&'static str, usize),
+    hold: Fault,
+) -> bool {
     proxy.on(operation, nth..=nth, hold);
+    kill_when_held(run, proxy)
+}
+
+/// Runs until a request is held, and kills it there; whether it came so far.
+pub fn kill_when_held(run: Snap, proxy: &Proxy) -> bool {
     let running = run.spawn();
     let started = Instant::now();
     let stat = format!("/proc/{}/stat", running.pid());

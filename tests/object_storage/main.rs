@@ -3,6 +3,8 @@
 
 // Networks and servers on a bad day.
 mod bad_days;
+// Sets that are copied into object storage, out of it, and within.
+mod copies;
 // A server with a backup, and what lies in the storage.
 mod fixture;
 // The support code of the tests itself.
@@ -13,6 +15,8 @@ mod kills;
 mod memory;
 // Credentials, buckets, and what is not permitted.
 mod permissions;
+// What reads a backup without restoring it, and a run that resumes another.
+mod readers;
 // How many requests there are.
 mod requests;
 // Every command, in both layouts and with both indexes, on each kind of server.

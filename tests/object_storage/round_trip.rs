@@ -80,6 +80,7 @@ fn every_command(index: Index, layout: &'static [&'static str]) {
     go_on(&backups, 4, 2);
     let since = make(&backups, &repository, &["-since", "last"]);
     expect_nothing_but_sets(&direct);
+    expect_exported(&direct, layout);
 
     let sets = [&full, &incremental, &since].map(|made| made.id.clone());
     assert_eq!(listed(&repository), sets);
@@ -147,6 +148,17 @@ fn expect_shared(repository: &Repository, first: &Made, second: &Made, requests:
             request.key
         );
     }
+}
+
+/// Panics unless an export is that of the prefix, copied down with another tool.
+fn expect_exported(repository: &Repository, layout: &[&str]) {
+    let folder = folder();
+    let dir = folder.path().join("down");
+    repository.copy_down(&dir);
+    let of_directory = snap(["export", utf8(&dir)]).expect(0).stdout;
+    assert!(of_directory.lines().count() > 1000, "{layout:?}");
+    let of_storage = repository.snap(&["export"]).run().expect(0).stdout;
+    assert!(of_storage == of_directory, "{layout:?}");
 }
 
 /// Panics unless the prefix, copied down with another tool, is a backup directory, and one that

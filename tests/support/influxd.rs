@@ -465,13 +465,22 @@ impl Drop for Influxd {
 
 /// The influxd that `.ci/setup tests` unpacked, else that in `PATH`; panics if there is none.
 pub fn influxd_binary() -> PathBuf {
+    binary("influxd")
+}
+
+/// The same of influx, the shell.
+pub fn influx_binary() -> PathBuf {
+    binary("influx")
+}
+
+fn binary(name: &str) -> PathBuf {
     let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/influxdb/usr/bin");
     let path = env::var_os("PATH").unwrap_or_default();
     let found = iter::once(unpacked)
         .chain(env::split_paths(&path))
-        .map(|dir| dir.join("influxd"))
+        .map(|dir| dir.join(name))
         .find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("influxd is needed for this test: ./.ci/setup tests"))
+    found.unwrap_or_else(|| panic!("{name} is needed for this test: ./.ci/setup tests"))
 }
 
 /// A name as an InfluxQL identifier.

@@ -152,6 +152,11 @@ impl Storage {
         true
     }
 
+    /// The process that the server is a child of.
+    pub fn guard_pid(&self) -> u32 {
+        self.guard.id()
+    }
+
     /// What the server has said.
     fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()

@@ -87,6 +87,8 @@ pub enum Fault {
     /// The body of the response becomes that of one before it that matched, if there is one as
     /// long.
     EarlierResponse,
+    /// A bit in the middle of its body is flipped.
+    FlipRequest,
     /// A bit in the middle of the response's body is flipped.
     FlipResponse,
     /// It waits until the client goes away, and is not passed on; see [`Proxy::holds_within`].
@@ -288,12 +290,13 @@ impl Inner {
                 self.done.fetch_add(usize::from(is_done), Ordering::SeqCst);
                 response
             }
+            Fault::FlipRequest => {
+                flip(&mut request.body);
+                pass_on(request)?
+            }
             Fault::FlipResponse => {
                 let mut response = pass_on(request)?;
-                let middle = response.body.len() / 2;
-                if let Some(byte) = response.body.get_mut(middle) {
-                    *byte ^= 1;
-                }
+                flip(&mut response.body);
                 response
             }
             Fault::HoldBefore => return Ok(Outcome::Held),
@@ -480,6 +483,14 @@ fn without(listing: &Response, name: &str) -> Vec<u8> {
         kept += rest;
     }
     kept.into_bytes()
+}
+
+/// Flips a bit in the middle.
+fn flip(body: &mut [u8]) {
+    let middle = body.len() / 2;
+    if let Some(byte) = body.get_mut(middle) {
+        *byte ^= 1;
+    }
 }
 
 /// Puts a body in the place of the next one that is as long; whether there was one before it.

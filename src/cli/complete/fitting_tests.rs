@@ -53,6 +53,7 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "ID",
         "NAME",
         "RATE",
+        "SIZE",
         "COMMAND",
         "PERCENT",
         "HOST:PORT",

@@ -14,6 +14,7 @@ pub(crate) mod profiles;
 pub(crate) mod server;
 pub(crate) mod sides;
 pub(crate) mod storage;
+pub(crate) mod tables;
 mod unknown;
 pub(crate) mod usage;
 pub(crate) mod values;

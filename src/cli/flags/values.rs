@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::client::Address;
-use crate::ops::Within;
+use crate::ops::{Resolution, Within};
 use crate::repository::Location;
 use crate::time;
 use crate::tsm::series_filter::{MeasurementPattern, SeriesFilterError, TagCondition};
@@ -78,6 +78,33 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The least length of a shard group and of a retention policy that influxd takes.
+const LEAST_POLICY: Duration = Duration::from_secs(3600);
+
+/// The length of shard groups, in nanoseconds.
+pub(crate) fn shard_duration(text: &str) -> Result<i64, String> {
+    policy_nanos(text)
+}
+
+/// How long a retention policy keeps points, in nanoseconds; 0 for ever.
+pub(crate) fn retention_duration(text: &str) -> Result<i64, String> {
+    match text.eq_ignore_ascii_case("INF") || text == "0" {
+        true => Ok(0),
+        false => policy_nanos(text),
+    }
+}
+
+fn policy_nanos(text: &str) -> Result<i64, String> {
+    let length = time::parse_duration(text).map_err(|error| format!("{error:#}"))?;
+    if length < LEAST_POLICY {
+        return Err(format!(
+            "'{text}' is less than influxd's least, 1h; write a longer one"
+        ));
+    }
+    i64::try_from(length.as_nanos())
+        .map_err(|_| format!("'{text}' is longer than influxd can count; write 15000w or less"))
+}
+
 /// A length of time, zero included.
 pub(crate) fn wait(text: &str) -> Result<Duration, String> {
     if text == "0" {
@@ -117,6 +144,11 @@ pub(crate) fn condition(text: &str) -> Result<TagCondition, String> {
         .map_err(|error: SeriesFilterError| error.to_string())
 }
 
+/// What becomes of a column of a table.
+pub(crate) fn resolution(text: &str) -> Result<Resolution, String> {
+    Resolution::parse(text).map_err(|error| error.to_string())
+}
+
 pub(crate) fn address(text: &str) -> Result<Address, String> {
     text.parse()
 }
@@ -145,12 +177,22 @@ pub(crate) fn rate(text: &str) -> Result<RateArg, String> {
         )
     };
     let lower = text.to_ascii_lowercase();
-    let number_and_unit = lower.strip_suffix("/s").unwrap_or(&lower);
-    let digits = number_and_unit
-        .bytes()
-        .take_while(u8::is_ascii_digit)
-        .count();
-    let (number, unit) = number_and_unit.split_at(digits);
+    let rate = bytes(lower.strip_suffix("/s").unwrap_or(&lower)).and_then(NonZeroU64::new);
+    Ok(RateArg(Some(rate.ok_or_else(complaint)?)))
+}
+
+/// Bytes that are not none.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let size = bytes(&text.to_ascii_lowercase()).filter(|size| *size > 0);
+    size.ok_or_else(|| {
+        format!("'{text}' is not a size; write bytes: 10MiB, 500KiB, 10M (a million bytes each)")
+    })
+}
+
+/// A number of bytes with its unit, in small letters.
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
     let unit: u64 = match unit.trim_start() {
         "" | "b" => 1,
         "k" | "kb" => 1_000,
@@ -159,14 +201,9 @@ pub(crate) fn rate(text: &str) -> Result<RateArg, String> {
         "kib" => 1 << 10,
         "mib" => 1 << 20,
         "gib" => 1 << 30,
-        _ => return Err(complaint()),
+        _ => return None,
     };
-    let number: u64 = number.parse().map_err(|_| complaint())?;
-    let rate = number
-        .checked_mul(unit)
-        .and_then(NonZeroU64::new)
-        .ok_or_else(complaint)?;
-    Ok(RateArg(Some(rate)))
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// A limit; none is `none`. (A type of its own: clap gives `Option` another meaning.)

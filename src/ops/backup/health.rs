@@ -12,7 +12,7 @@ use crate::retry::{Gate, Server};
 
 /// After so many shards in a row that were given up, the server and not a shard is the reason, and
 /// the others are not waited for.
-const IN_A_ROW: u32 = 4;
+pub(crate) const IN_A_ROW: u32 = 4;
 /// After so many questions in a row about shards that were met with silence, it is the server that
 /// is busy or failing, and all wait together.
 const SILENCES: u32 = 16;

@@ -6,6 +6,7 @@
 //! and only for files that there are. So a shard is asked about only when its newest file was old
 //! already when the earlier run was begun, and when no deletes were under way in it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -174,6 +175,12 @@ impl<'a> Earlier<'a> {
             sets,
             ahead,
         }
+    }
+
+    /// Those that no removal is about to take away.
+    pub(super) fn without(mut self, going: &HashSet<SetId>) -> Self {
+        self.sets.retain(|(_, set)| !going.contains(&set.id));
+        self
     }
 
     /// The ids of the sets that are not built on because they were begun later than now, newest

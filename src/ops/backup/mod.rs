@@ -52,6 +52,7 @@ use crate::wire::Dialect;
 use attempts::ShardAttempts;
 use commit::SettledShard;
 use download::Attempted;
+pub(super) use health::IN_A_ROW;
 use health::ServerHealth;
 use incremental::Base;
 use outcome::ShardOutcome;
@@ -123,8 +124,10 @@ fn make_set(
     let BackupPlan {
         metastore,
         selection,
+        parent,
         mut shards,
     } = backup.plan()?;
+    staging.builds_on(parent);
     let run = RunHeader {
         started: staging.started(),
         cluster_id: metastore.data.cluster_id,

@@ -16,7 +16,7 @@ use crate::metastore::{Data, Shard};
 use crate::ops::selection::select;
 use crate::ops::server_shards::warn_not_open;
 use crate::repository::{
-    Catalog, Content, Selection, SetId, ShardRecord, ShardState, UnreadableFile,
+    Catalog, Content, Selection, SetId, ShardRecord, ShardState, UnreadableFile, announced,
 };
 use crate::shard::ShardPath;
 use crate::text::{age, name_list, plural};
@@ -32,6 +32,8 @@ pub(crate) struct BackupPlan {
     pub metastore: ServerMetastore,
     /// What is taken, with the time that `-since last` stands for.
     pub selection: Selection,
+    /// The set that an increment builds on.
+    pub parent: Option<SetId>,
     /// The shards, the largest first.
     pub shards: Vec<Planned>,
 }
@@ -55,6 +57,8 @@ struct Basis<'a> {
 struct Last {
     /// What is modified after this time is not in it.
     since: Option<Timestamp>,
+    /// The set.
+    id: Option<SetId>,
     /// The shards that are in it.
     shards: HashSet<ShardPath>,
 }
@@ -74,11 +78,16 @@ impl Backup<'_> {
         });
         let cluster_id = metastore.data.cluster_id;
         let now = Timestamp::now();
+        let going = match self.options.building {
+            IncrementalMode::SinceLast { .. } => announced(&self.options.repository)?,
+            _ => HashSet::new(),
+        };
         let earlier = catalog
             .as_ref()
-            .map(|catalog| Earlier::of(catalog, cluster_id, now));
+            .map(|catalog| Earlier::of(catalog, cluster_id, now).without(&going));
         self.warn_ahead(earlier.as_ref(), now);
         let last = self.newest_set(earlier.as_ref());
+        let parent = last.id.clone();
         let selection = Selection {
             since: last.since.or(self.options.selection.since),
             ..self.options.selection.clone()
@@ -98,6 +107,7 @@ impl Backup<'_> {
             return Ok(BackupPlan {
                 metastore,
                 selection,
+                parent,
                 shards: Vec::new(),
             });
         }
@@ -133,6 +143,7 @@ impl Backup<'_> {
         Ok(BackupPlan {
             metastore,
             selection,
+            parent,
             shards: planned,
         })
     }
@@ -318,6 +329,7 @@ impl Backup<'_> {
             |shard: &&ShardRecord| matches!(shard.state, ShardState::Stored | ShardState::Empty);
         Last {
             since: set.and_then(|set| set.started.checked_sub(margin).ok()),
+            id: set.map(|set| set.id.clone()),
             shards: set
                 .iter()
                 .flat_map(|set| &set.shards)

@@ -134,16 +134,7 @@ fn ensure_apart(options: &CopyOptions) -> Result<(), Error> {
             _ => false,
         },
     };
-    let is_hidden = target
-        .directory()
-        .is_some_and(|path| path.components().any(|part| part.as_os_str() == ".snap"));
-    if is_hidden {
-        return Err(ErrorKind::Usage
-            .error(format!(
-                "{target} is inside the folder .snap of a backup directory"
-            ))
-            .hint("DST is a directory of its own"));
-    }
+    target.ensure_not_hidden()?;
     match is_same {
         true => Err(ErrorKind::Usage
             .error(format!("{source} and {target} are one place"))
@@ -220,7 +211,7 @@ impl CopyRun<'_> {
         let Some(_held) = source.hold_one(planned.at)? else {
             return Ok(of(CopyState::Removed));
         };
-        match self.copy_set(planned.at, record) {
+        match self.copy_set(planned, record) {
             Ok((copied, added)) => {
                 let number = copied.number;
                 self.target.add(copied);

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::CopyRun;
 use super::fault::CopyFault;
+use super::plan::PlannedSet;
 use super::target::is_same_file;
 use crate::cancel::Cancel;
 use crate::ops::queue::{self, Turn};
@@ -37,15 +38,22 @@ impl CopyRun<'_> {
     /// Copies a set; gives its record in the target, and how many bytes are new there.
     pub(super) fn copy_set(
         &mut self,
-        at: usize,
+        planned: &PlannedSet,
         record: &SetRecord,
     ) -> Result<(SetRecord, u64), CopyFault> {
         let meta = self.read_meta(record)?;
         self.ensure_there(record)?;
-        let name = self.target.name_for(self.source, at, record);
+        let name = self.target.name_for(self.source, planned.at, record);
         let (target, wait) = (&self.options.target, self.options.retry_lock);
-        let begun = SetWriter::begin_copy(target, name, wait, self.context.cancel);
+        let begun = SetWriter::begin_copy(
+            target,
+            name,
+            &self.target.numbers,
+            wait,
+            self.context.cancel,
+        );
         let mut writer = begun.map_err(CopyFault::of_target)?;
+        writer.builds_on(self.parents(planned));
         if !std::mem::replace(&mut self.has_warned, true) {
             let warnings = writer.warnings().iter();
             warnings.for_each(|warning| self.context.warn(warning));
@@ -74,6 +82,13 @@ impl CopyRun<'_> {
         ));
         let files = self.copy_files(&writer, record, earlier)?;
         self.commit(writer, record, meta, files)
+    }
+
+    /// The sets that one builds on, all of which the target has.
+    fn parents(&self, planned: &PlannedSet) -> Vec<SetId> {
+        let sets = self.source.sets();
+        let parents = planned.parents.iter();
+        parents.map(|at| sets[*at].id.clone()).collect()
     }
 
     /// The metastore's file.

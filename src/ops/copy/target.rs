@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::error::{Error, ErrorKind};
 use crate::repository::{
     Catalog, CopiedName, FileRecord, Location, SetId, SetRecord, ShardRecord, UnreadableFile,
+    UsedNumbers,
 };
 use crate::sizes::total;
 
@@ -20,6 +21,8 @@ pub(super) struct CopyTarget {
     damaged: Vec<SetId>,
     /// The sets that this run has copied, or would.
     copied: Vec<SetRecord>,
+    /// The numbers that are used there.
+    pub numbers: UsedNumbers,
 }
 
 /// Whether a set is in the target.
@@ -53,6 +56,7 @@ impl CopyTarget {
             catalog,
             damaged: unreadable.iter().map(UnreadableFile::set).collect(),
             copied: Vec::new(),
+            numbers: UsedNumbers::default(),
         };
         Ok((target, unreadable))
     }

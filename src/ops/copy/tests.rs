@@ -171,6 +171,41 @@ fn a_copy_that_is_killed_at_any_step_leaves_whole_sets_and_the_next_ends_it() {
 }
 
 #[test]
+fn what_a_killed_copy_leaves_goes_with_a_removal_or_a_copy_after_the_grace_period() {
+    for layout in LAYOUTS {
+        let source = source(layout);
+        let mut ended = false;
+        for steps in 0..200 {
+            let target = TestRepository::of_objects("target");
+            target.set_grace(DAY);
+            let killed = run(&options(&source, target.stopping_after(steps)));
+            // Before, nobody knows that the run is dead.
+            let left = target.names();
+            target.maintain();
+            assert_eq!(target.names(), left, "after {steps} steps");
+            target.pass(2 * DAY);
+            if steps % 2 == 0 {
+                target.maintain();
+                let sets = target.sets();
+                target.expect_nothing_but(&sets);
+            }
+            let (report, _) = copy_all(&source, &target);
+            assert_eq!(report.worst, None);
+            target.pass(2 * DAY);
+            target.maintain();
+            let sets = target.sets();
+            assert_eq!(sets.len(), 2);
+            target.expect_nothing_but(&sets);
+            if killed.is_ok() {
+                ended = true;
+                break;
+            }
+        }
+        assert!(ended);
+    }
+}
+
+#[test]
 fn a_set_whose_number_another_has_gets_the_next_and_the_order_stays() {
     for layout in LAYOUTS {
         for target in repositories("target") {
@@ -440,6 +475,45 @@ fn a_copy_that_fails_leaves_the_files_that_another_set_has_under_its_names() {
 }
 
 #[test]
+fn a_set_that_was_removed_is_copied_again_beside_one_that_names_a_file_of_it() {
+    for target in repositories("target") {
+        let source = source(Layout::Portable);
+        let prefix = TestRepository::of_objects("prefix");
+        copy_all(&source, &prefix);
+        let first = prefix.sets()[0].clone();
+        let shared = first.shards[0].file.as_ref().unwrap().name.clone();
+        let record = format!(".snap/{FIRST}.json");
+        let goes = |name: &String| {
+            *name == record || (*name != shared && first.files().any(|file| file.name == *name))
+        };
+        let stays = prefix.names().into_iter().filter(|name| !goes(name));
+        stays.for_each(|name| _ = target.put(&name, &prefix.content(&name)));
+        let (report, copies) = copy_all(&source, &target);
+        assert_eq!((report.copied.len(), report.present), (1, 1), "{copies:?}");
+        let sets = target.sets();
+        assert_eq!(sets[0].shards[0].file.as_ref().unwrap().name, shared);
+        target.expect_nothing_but(&sets);
+    }
+}
+
+#[test]
+fn a_set_is_refused_with_the_name_that_something_else_has() {
+    for target in repositories("target") {
+        let source = source(Layout::Portable);
+        let taken = format!("{FIRST}.s2.tar.gz");
+        target.put(&taken, b"a stranger");
+        let (report, copies) = copy_all(&source, &target);
+        assert_eq!(report.copied, [SetId::from(SECOND)]);
+        let (why, kind) = reason(&copies[0]);
+        assert_eq!(kind, ErrorKind::Refused);
+        assert!(why.contains(&taken), "{why}");
+        assert_eq!(target.content(&taken), b"a stranger");
+        target.remove(&taken);
+        assert_eq!(copy_all(&source, &target).0.copied, [SetId::from(FIRST)]);
+    }
+}
+
+#[test]
 fn one_place_and_no_place_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let link = directory.path().join("link");
@@ -449,6 +523,8 @@ fn one_place_and_no_place_are_refused() {
     assert_eq!(kind_of(&run(&options).unwrap_err()), ErrorKind::Usage);
     let inside = directory.path().join(".snap/copy");
     options.target = inside.into();
+    assert_eq!(kind_of(&run(&options).unwrap_err()), ErrorKind::Usage);
+    options.target = Location::parse("s3://bucket/db1/.snap").unwrap();
     assert_eq!(kind_of(&run(&options).unwrap_err()), ErrorKind::Usage);
     options.target = directory.path().into();
     options.source = directory.path().join("nowhere").into();

@@ -9,11 +9,27 @@ use super::shard::{PreparedFile, PreparedShard};
 use crate::context::Context;
 use crate::influxd_dir::Ownership;
 use crate::io::scratch::{private_dir_in, scratch_dir, scratch_error};
+use crate::ops::gather::{GatheredShard, Gathering};
 use crate::ops::restore::{PlannedShard, RestoreChecks, ShardChecker};
 use crate::ops::unpack_dir::UnpackDir;
 use crate::progress::Event;
 use crate::repository::Catalog;
 use crate::tsm::stem;
+
+/// Gathers what of a shard is needed to see what is in it.
+///
+/// # Errors
+///
+/// When a file cannot be read. What is damaged of it is no error.
+pub(super) fn gather(
+    catalog: &Catalog,
+    planned: &PlannedShard,
+    gathering: Gathering<'_>,
+) -> Result<GatheredShard> {
+    let mut gathered = GatheredShard::new(gathering)?;
+    gathered.add_chain(catalog, &planned.source, &planned.chain, gathering)?;
+    Ok(gathered)
+}
 
 /// Unpacks a shard. What is damaged of it is told later.
 ///
@@ -51,6 +67,7 @@ pub(in crate::ops) fn prepare(
             scratch: directory.path().to_owned(),
             // The export chooses among those that are read.
             series: Arc::default(),
+            types: None,
         },
         unpack: Some(&unpack),
         tell: Some(&tell),

@@ -2,16 +2,20 @@
 //!
 //! The shards of a set are those that a restore would put into a data directory. Each is made ready
 //! to be read ([`backup`], [`running`], [`stopped`]), while the one before it is written ([`shard`]) by a
-//! [`points_writer`]: as [`lines`], to where [`output`] leads. What is damaged is named, and
-//! everything else is exported.
+//! [`points_writer`]: as [`lines`] to where [`output`] leads, or, after a [`survey`] of what there
+//! is, as [`tables`], which may have a [`directory`]. What is damaged is named, and everything else
+//! is exported.
 
 pub(super) mod backup;
+mod directory;
 mod lines;
 mod output;
 mod points_writer;
 pub(super) mod running;
 pub(super) mod shard;
 pub(super) mod stopped;
+mod survey;
+mod tables;
 pub(super) mod told;
 
 use std::collections::BTreeSet;
@@ -27,8 +31,10 @@ use super::restore::{PlannedShard, RestoreSelection, SetSelector, Source, planne
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::context::Context;
+use crate::io::scratch::scratch_dir;
 use crate::metastore::Data;
 use crate::ops::backup::Rule;
+use crate::ops::gather::{GatherDepth, GatheredShard, Gathering};
 use crate::ops::selection::ensure_series_found;
 use crate::ops::server_shards::{OpenShards, ShardAsker};
 use crate::ops::{Directories, Shortfall};
@@ -40,13 +46,17 @@ use crate::sizes::total;
 use crate::text::plural;
 use crate::time::Bounds;
 use crate::tsm::sought_series::SoughtSeries;
+use directory::ExportDirectory;
 use lines::LineWriter;
-use output::ExportFile;
+use output::{ExportFiles, ExportOut};
 use points_writer::PointsWriter;
 use running::FLUSH_TIMEOUT;
 use shard::{Prepared, PreparedShard};
+use survey::{Survey, Surveyed};
+use tables::{ExportSchema, TableWriter};
 
-pub use lines::{LineOptions, NewlineRule};
+pub use lines::{ExportDatabase, LineOptions, NewlineRule, SplitLimits};
+pub use tables::{Resolution, TableFormat, TableOptions, TimeFormat};
 
 /// What to export, and how.
 #[derive(Debug, Clone)]
@@ -56,7 +66,23 @@ pub struct ExportOptions {
     /// The shards, and the series and times of the points. New names are not looked at.
     pub what: RestoreSelection,
     /// How points are written.
-    pub lines: LineOptions,
+    pub format: ExportFormat,
+}
+
+/// How points are written.
+#[derive(Debug, Clone)]
+pub enum ExportFormat {
+    /// As line protocol, one after the other.
+    Lines(LineOptions),
+    /// As tables, one for each measurement of a retention policy.
+    Tables(TableOptions),
+}
+
+impl ExportOptions {
+    /// Whether the points go into several files.
+    fn are_divided(&self) -> bool {
+        matches!(&self.format, ExportFormat::Lines(lines) if lines.split.are_given())
+    }
 }
 
 /// Where the points of an export are.
@@ -69,7 +95,7 @@ pub enum ExportSource {
         /// The set; none for the newest.
         set: Option<String>,
     },
-    /// On a running server.
+    /// On a running server. Only line protocol comes from one.
     Server {
         /// The server.
         client: Arc<Client>,
@@ -82,10 +108,14 @@ pub enum ExportSource {
 
 /// Where the points go.
 pub enum ExportTarget<'a> {
-    /// A file, which gets its name when it is whole; compressed where the name ends with .gz.
+    /// A file, which gets its name when it is whole; compressed where the name ends with .gz. With
+    /// limits of what one may hold, several, whose names have a number each. Of tables it takes
+    /// one.
     File(PathBuf),
-    /// Anything else.
-    Stream(&'a mut dyn Write),
+    /// A directory for tables, which gets its name when all files in it are whole.
+    Directory(PathBuf),
+    /// Anything else. Of tables it takes one.
+    Stream(&'a mut (dyn Write + Send)),
 }
 
 /// What was exported.
@@ -93,10 +123,14 @@ pub enum ExportTarget<'a> {
 pub struct ExportReport {
     /// The set, where a set was exported.
     pub set: Option<SetId>,
+    /// The files that were written, but for those in a directory.
+    pub files: Vec<PathBuf>,
     /// Shards.
     pub shards: usize,
     /// What was written of them.
     pub tally: ExportTally,
+    /// The tables among it.
+    pub tables: Vec<ExportedTable>,
     /// What could not be exported, or is not in the backup.
     pub missing: Vec<Shortfall>,
     /// How long it took.
@@ -116,6 +150,23 @@ pub struct ExportTally {
     pub newlines: u64,
 }
 
+/// A table that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportedTable {
+    /// Its file in the directory, where there is one.
+    pub file: Option<PathBuf>,
+    /// The database.
+    pub database: String,
+    /// The retention policy.
+    pub retention_policy: String,
+    /// The measurement.
+    pub measurement: String,
+    /// Points.
+    pub points: u64,
+    /// Bytes, those of CSV before compression.
+    pub bytes: u64,
+}
+
 /// The shards of an export, of the kind that they are made ready from.
 struct ExportPlan<T> {
     data: Data,
@@ -125,6 +176,8 @@ struct ExportPlan<T> {
     /// Their bytes, where that is known.
     bytes: Option<u64>,
     missing: Vec<Shortfall>,
+    /// What has the shards, as it is told.
+    holder: String,
 }
 
 /// Exports points.
@@ -146,21 +199,31 @@ pub fn export(
         sought: SoughtSeries::of(options.what.series.clone()),
         shards: 0,
         tally: ExportTally::default(),
+        tables: Vec::new(),
         missing: Vec::new(),
     };
+    let mut files = Vec::new();
     let set = match target {
         ExportTarget::File(path) => {
-            let mut file = ExportFile::create(&path)?;
-            let exported = exporter.export(&mut file)?;
-            file.finish()?;
-            exported
+            let mut out = ExportFiles::create(&path, options.are_divided())?;
+            let set = exporter.export(ExportOut::Files(&mut out))?;
+            files = out.finish()?;
+            set
         }
-        ExportTarget::Stream(stream) => exporter.export(stream)?,
+        ExportTarget::Directory(path) => {
+            let directory = ExportDirectory::create(&path)?;
+            let set = exporter.export(ExportOut::Directory(&directory))?;
+            directory.publish()?;
+            set
+        }
+        ExportTarget::Stream(stream) => exporter.export(ExportOut::Stream(stream))?,
     };
     Ok(ExportReport {
         set,
+        files,
         shards: exporter.shards,
         tally: exporter.tally,
+        tables: exporter.tables,
         missing: exporter.missing,
         elapsed: started.elapsed(),
     })
@@ -174,26 +237,13 @@ struct Exporter<'a> {
     /// Those that were exported.
     shards: usize,
     tally: ExportTally,
+    tables: Vec<ExportedTable>,
     missing: Vec<Shortfall>,
 }
 
 impl Exporter<'_> {
     /// Exports everything that is meant; the set.
-    fn export(&mut self, out: &mut dyn Write) -> Result<Option<SetId>> {
-        let set = self.export_all(out)?;
-        // Of what is damaged, nobody knows which series are in it.
-        if self.missing.is_empty() {
-            let holder = match (&set, &self.options.source) {
-                (Some(set), _) => format!("set {set}"),
-                (None, ExportSource::Server { client, .. }) => client.address().to_string(),
-                (None, _) => "the data directory".to_owned(),
-            };
-            ensure_series_found(&self.sought, &holder)?;
-        }
-        Ok(set)
-    }
-
-    fn export_all(&mut self, out: &mut dyn Write) -> Result<Option<SetId>> {
+    fn export(&mut self, out: ExportOut<'_>) -> Result<Option<SetId>> {
         match &self.options.source {
             ExportSource::Set { repository, set } => {
                 let set = set.as_deref();
@@ -206,18 +256,24 @@ impl Exporter<'_> {
                 let prepare = |shard, context: Context<'_>| {
                     backup::prepare(&catalog, shard, context).map(Prepared::Whole)
                 };
-                self.run(plan, &prepare, out)?;
+                let gather = |shard: &PlannedShard, gathering: Gathering<'_>| {
+                    backup::gather(&catalog, shard, gathering)
+                };
+                let is_remote = repository.directory().is_none();
+                let schema = self.schema(&plan, is_remote, &gather)?;
+                self.run(plan, schema, &prepare, out)?;
                 Ok(Some(id))
             }
             ExportSource::Server { client, retries } => {
                 let selection = self.options.what.selection(false);
                 let open = OpenShards::of(client, &selection, self.context)?;
                 let shards = open.shards.into_iter().map(|shard| shard.path);
-                let inside = self.inside(open.data, shards.collect());
+                let holder = client.address().to_string();
+                let inside = self.inside(open.data, shards.collect(), holder);
                 let asker = ShardAsker::new(client, *retries, Rule::Prompt(FLUSH_TIMEOUT));
                 let prepare =
                     |shard, context: Context<'_>| running::prepare(&asker, shard, context);
-                self.run(inside, &prepare, out)?;
+                self.run(inside, None, &prepare, out)?;
                 Ok(None)
             }
             ExportSource::Directories(directories) => {
@@ -225,11 +281,16 @@ impl Exporter<'_> {
                 let shards = directories.live_shards(&selection)?;
                 directories.ensure_known(&shards)?;
                 let (meta, stores) = directories.open()?;
-                let inside = self.inside(Data::read(&meta.data()?)?, shards);
+                let holder = "the data directory".to_owned();
+                let inside = self.inside(Data::read(&meta.data()?)?, shards, holder);
                 let prepare = |shard, context: Context<'_>| {
                     stopped::prepare(&stores, shard, context).map(Prepared::Whole)
                 };
-                self.run(inside, &prepare, out)?;
+                let gather = |shard: &ShardPath, gathering: Gathering<'_>| {
+                    stopped::gather(&stores, shard, gathering)
+                };
+                let schema = self.schema(&inside, false, &gather)?;
+                self.run(inside, schema, &prepare, out)?;
                 Ok(None)
             }
         }
@@ -258,12 +319,13 @@ impl Exporter<'_> {
             shards,
             data: source.data,
             missing: source.chains.missing,
+            holder: format!("set {}", source.set),
         };
         Ok((source.set, plan))
     }
 
     /// Those of the shards that can have points of the times that are meant.
-    fn inside(&self, data: Data, shards: Vec<ShardPath>) -> ExportPlan<ShardPath> {
+    fn inside(&self, data: Data, shards: Vec<ShardPath>, holder: String) -> ExportPlan<ShardPath> {
         let bounds = self.options.what.bounds();
         let wanted: BTreeSet<ShardPath> = shards.into_iter().collect();
         let what = self.options.what.selection(false);
@@ -280,16 +342,52 @@ impl Exporter<'_> {
             bytes: None,
             shards,
             missing: Vec::new(),
+            holder,
             data,
         }
+    }
+
+    /// What there is in the shards of a plan, where the format has to know it before; `is_remote`
+    /// says whether to read a piece of their files takes long.
+    fn schema<T: Surveyed>(
+        &self,
+        plan: &ExportPlan<T>,
+        is_remote: bool,
+        gather: &impl Fn(&T, Gathering<'_>) -> Result<GatheredShard>,
+    ) -> Result<Option<ExportSchema>> {
+        let (context, scratch) = (self.context, scratch_dir());
+        if let ExportFormat::Lines(_) = self.options.format {
+            return Ok(None);
+        }
+        let count = plan.shards.len();
+        context.status(format!("reading the indexes of {}", plural(count, "shard")));
+        let bytes = plan.bytes;
+        context.report(&Event::Shards { count, bytes });
+        let bounds = self.options.what.bounds().unwrap_or(Bounds::ANY);
+        let mut survey = Survey::new(&self.sought, bounds, context);
+        let gathering = Gathering {
+            depth: GatherDepth::Schema,
+            is_remote,
+            scratch: &scratch,
+            cancel: context.cancel,
+            progress: context.progress,
+        };
+        for shard in &plan.shards {
+            survey.add(shard, || gather(shard, gathering))?;
+        }
+        if !survey.is_damaged && plan.missing.is_empty() {
+            ensure_series_found(&self.sought, &plan.holder)?;
+        }
+        Ok(Some(survey.schema))
     }
 
     /// Exports the shards of a plan. One is made ready while another is written.
     fn run<T: Send>(
         &mut self,
         plan: ExportPlan<T>,
+        schema: Option<ExportSchema>,
         prepare: &(impl Fn(T, Context<'_>) -> Result<Prepared> + Sync),
-        out: &mut dyn Write,
+        out: ExportOut<'_>,
     ) -> Result<()> {
         let count = plan.shards.len();
         let context = self.context;
@@ -299,7 +397,18 @@ impl Exporter<'_> {
             count,
             bytes: plan.bytes,
         });
-        let mut writer = LineWriter::new(self.options.lines, &plan.data, &plan.databases, out)?;
+        let mut writer: Box<dyn PointsWriter + '_> = match &self.options.format {
+            ExportFormat::Lines(options) => {
+                let out = out.lines()?;
+                Box::new(LineWriter::new(*options, &plan.data, plan.databases, out)?)
+            }
+            ExportFormat::Tables(options) => {
+                let schema = schema.unwrap_or_default();
+                Box::new(TableWriter::new(
+                    options, &schema, &plan.data, out, context,
+                )?)
+            }
+        };
         // A failure here stops the other thread as well.
         let stop = context.cancel.child();
         let cancel = &stop;
@@ -317,13 +426,25 @@ impl Exporter<'_> {
             });
             let exported = receiver
                 .into_iter()
-                .try_for_each(|prepared| self.take(prepared?, &mut writer, cancel));
+                .try_for_each(|prepared| self.take(prepared?, &mut *writer, cancel));
             exported.inspect_err(|_| cancel.cancel())
         });
         self.tally = writer.tally();
         context.check()?;
         exported?;
-        Ok(out.flush()?)
+        self.tables = writer.finish(context)?;
+        self.tally = writer.tally();
+        // Of what is damaged, nobody knows which series are in it.
+        if self.missing.is_empty() {
+            ensure_series_found(&self.sought, &plan.holder)?;
+        }
+        let findings = writer.findings().into_iter();
+        let of_all = |reason| Shortfall {
+            shard: None,
+            reason,
+        };
+        self.missing.extend(findings.map(of_all));
+        Ok(())
     }
 
     fn take(

@@ -3,8 +3,9 @@
 
 use anyhow::Result;
 
-use super::ExportTally;
 use super::told::Told;
+use super::{ExportTally, ExportedTable};
+use crate::context::Context;
 use crate::shard::ShardPath;
 use crate::tsm::points::{Rows, SeriesPoints};
 
@@ -37,6 +38,18 @@ pub(super) trait PointsWriter {
     ///
     /// Those of the target.
     fn end_shard(&mut self, told: &mut Told) -> Result<()>;
+
+    /// Writes what waits of all shards; the tables that were written, where the format has any.
+    ///
+    /// # Errors
+    ///
+    /// Those of the target.
+    fn finish(&mut self, context: Context<'_>) -> Result<Vec<ExportedTable>>;
+
+    /// What whoever reads the points cannot take of all that was written, a sentence each.
+    fn findings(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// What was written up to here.
     fn tally(&self) -> ExportTally;

@@ -7,11 +7,27 @@ use anyhow::Result;
 use super::shard::{PreparedFile, PreparedShard};
 use crate::context::Context;
 use crate::influxd_dir::LocalShards;
+use crate::ops::gather::{GatheredShard, Gathering};
 use crate::progress::Event;
 use crate::server::{ShardStore, Snapshot};
 use crate::shard::ShardPath;
 use crate::tsm::filter::NewTypes;
 use crate::tsm::stem;
+
+/// Gathers what of a shard is needed to see what is in it.
+///
+/// # Errors
+///
+/// When its files or its WAL cannot be read.
+pub(super) fn gather(
+    shards: &LocalShards,
+    shard: &ShardPath,
+    gathering: Gathering<'_>,
+) -> Result<GatheredShard> {
+    let mut gathered = GatheredShard::new(gathering)?;
+    gathered.add_directory(shards.snapshot(shard)?, shard, gathering)?;
+    Ok(gathered)
+}
 
 /// Takes a snapshot of a shard.
 ///

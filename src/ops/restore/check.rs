@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -42,6 +42,8 @@ pub(crate) struct RestoreChecks {
     pub apply_deletes: bool,
     /// The series that are restored.
     pub series: Arc<SoughtSeries>,
+    /// Gets the types of the fields of all shards, where shards are put together.
+    pub types: Option<Arc<Mutex<FieldTypes>>>,
     /// Where files without a name are made.
     pub scratch: PathBuf,
 }
@@ -271,17 +273,22 @@ fn several_types(
     shard: &ShardPath,
     checks: &RestoreChecks,
 ) -> Result<BTreeSet<Field>> {
+    let mut all = checks
+        .types
+        .as_ref()
+        .map(|all| all.lock().unwrap_or_else(PoisonError::into_inner));
     let several = types
-        .several()
+        .several(all.as_deref_mut())
         .map_err(|error| scratch_error(&checks.scratch, error))?;
-    several.ok_or_else(|| {
-        ErrorKind::Refused
-            .error(format!(
-                "too many fields of shard {shard} have several types"
-            ))
-            .hint("restore a set that was made whole, by its id")
-            .into()
-    })
+    several.ok_or_else(|| too_many_fields(&format!("shard {shard}")))
+}
+
+/// The error for more fields of several types than can be dealt with.
+pub(super) fn too_many_fields(of: &str) -> anyhow::Error {
+    ErrorKind::Refused
+        .error(format!("too many fields of {of} have several types"))
+        .hint("restore a set that was made whole, by its id")
+        .into()
 }
 
 /// Reads all that has to be read where points are left out of TSM files: where a sum over the whole

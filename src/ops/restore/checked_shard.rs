@@ -135,15 +135,19 @@ impl CheckedShard {
 
     /// Bytes of the largest of its TSM files that are written anew.
     pub(crate) fn largest_rewritten(&self, apply_deletes: bool) -> u64 {
-        let rewritten = |name: &str| {
-            name.ends_with(".tsm")
-                && (self.is_filtered() || (apply_deletes && self.files.has_deletes(name)))
-        };
-        let sizes = self
-            .files
-            .iter()
-            .filter(|(name, _)| rewritten(name))
-            .map(|(_, file)| file.size);
-        sizes.max().unwrap_or(0)
+        self.largest_of(|name| {
+            self.is_filtered() || (apply_deletes && self.files.has_deletes(name))
+        })
+    }
+
+    /// Bytes of the largest of its TSM files.
+    pub(crate) fn largest(&self) -> u64 {
+        self.largest_of(|_| true)
+    }
+
+    fn largest_of(&self, counts: impl Fn(&str) -> bool) -> u64 {
+        let files = self.files.iter();
+        let counted = files.filter(|(name, _)| name.ends_with(".tsm") && counts(name));
+        counted.map(|(_, file)| file.size).max().unwrap_or(0)
     }
 }

@@ -31,6 +31,25 @@ pub(crate) struct Left {
     pub bytes: u64,
 }
 
+impl Left {
+    /// A file that is there.
+    pub(super) fn of_file(path: &Path) -> Result<Self> {
+        let metadata =
+            fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?;
+        Ok(Self {
+            files: 1,
+            bytes: metadata.len(),
+        })
+    }
+
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            files: self.files + other.files,
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
 /// Rewrites the TSM files of `shard` that were unpacked into `directory`, and removes those of
 /// which nothing is left. With `apply_deletes`, the tombstones go too. Each file is made beside the
 /// one it takes the place of.
@@ -103,21 +122,23 @@ fn rewrite_file(
         series: &shard.series,
         time_range: shard.time_range.unwrap_or(Bounds::ANY),
     };
-    let rewritten = apply_in_place(&filter, &file, &path);
+    let rewritten = write_filtered(&filter, &file, &path);
     stop.check()?;
     match rewritten.with_context(rewriting)? {
         Filtered::Unchanged => {}
         Filtered::Rewritten(()) => ownership.apply(&path, false).with_context(rewriting)?,
-        Filtered::Empty => return Ok(None),
+        Filtered::Empty => {
+            durable::remove_if_there(&path)?;
+            return Ok(None);
+        }
     }
     let metadata = fs::metadata(&path).with_context(rewriting)?;
     Ok(Some(metadata.len()))
 }
 
-/// Leaves points out of a file at `path`, with the content `file`. The new one is written beside
-/// it, for its owner alone, and takes its name when it is whole; where not a point is left, the
-/// file goes.
-fn apply_in_place(
+/// Writes what stays of a TSM file to `path`, where that is neither all nor nothing. The new file is
+/// written beside that, for its owner alone, and takes the name when it is whole.
+pub(super) fn write_filtered(
     filter: &PointFilter<'_>,
     file: &dyn ReadAt,
     path: &Path,
@@ -125,15 +146,13 @@ fn apply_in_place(
     if !filter.would_change(file)? {
         return Ok(Filtered::Unchanged);
     }
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut new = durable::unfinished_in(directory)?;
+    let mut new = durable::unfinished_in(durable::directory_of(path))?;
     let mut out = BufWriter::with_capacity(CHUNK, new.as_file_mut());
     let written = filter.rewrite(file, &mut out)?;
     out.flush()
         .map_err(|error| FilterError::Write(error.into()))?;
     drop(out);
     if written.is_none() {
-        durable::remove_if_there(path)?;
         return Ok(Filtered::Empty);
     }
     durable::sync(new.as_file(), new.path())?;
@@ -160,9 +179,9 @@ fn deletes_of(shard: &CheckedShard, name: &str, directory: &Path) -> Result<Boun
 }
 
 /// A file whose reading ends when a stop is asked for.
-struct Stopping<'a> {
-    file: File,
-    stop: &'a Cancel,
+pub(super) struct Stopping<'a> {
+    pub(super) file: File,
+    pub(super) stop: &'a Cancel,
 }
 
 impl ReadAt for Stopping<'_> {

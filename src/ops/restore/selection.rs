@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
 use crate::metastore::edit::Rename;
+use crate::metastore::regroup::NewDurations;
 use crate::repository::Selection;
 use crate::shard::{Name, ShardPath};
 use crate::time::Bounds;
@@ -35,6 +36,14 @@ pub struct RestoreSelection {
         skip_serializing_if = "SeriesFilter::takes_all"
     )]
     pub series: SeriesFilter,
+    /// -shard-duration: how long the shard groups of the retention policy are, in nanoseconds;
+    /// absent: as long as they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard_duration: Option<i64>,
+    /// -duration: how long the retention policy keeps points, in nanoseconds, 0 for ever; absent:
+    /// as long as it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<i64>,
 }
 
 impl RestoreSelection {
@@ -52,6 +61,15 @@ impl RestoreSelection {
     /// The times of the points that are meant, where not all are.
     pub(in crate::ops) fn bounds(&self) -> Option<Bounds> {
         (self.start.is_some() || self.end.is_some()).then(|| Bounds::between(self.start, self.end))
+    }
+
+    /// The durations that the retention policy gets, where it gets any.
+    pub(in crate::ops) fn durations(&self) -> Option<NewDurations> {
+        let durations = NewDurations {
+            shard_group: self.shard_duration,
+            retention: self.duration,
+        };
+        (durations != NewDurations::default()).then_some(durations)
     }
 
     /// The names that the database and its policy get, where one of them is renamed.
@@ -107,6 +125,10 @@ impl RestoreSelection {
             } => usage(
                 "-newrp needs -retention",
                 "write -database DB -retention OLD -newrp NEW",
+            ),
+            Self { database: None, .. } if self.durations().is_some() => usage(
+                "-shard-duration and -duration need -database",
+                "write -database DB, and -retention RP where it has several policies",
             ),
             Self {
                 start: Some(start),

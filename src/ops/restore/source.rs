@@ -9,6 +9,7 @@ use super::selection::RestoreSelection;
 use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::influxd_dir::ensure_directory_name;
+use crate::metastore::regroup::NewGroup;
 use crate::metastore::{Data, Shard};
 use crate::ops::losses::newest_holding;
 use crate::ops::selection::select;
@@ -31,10 +32,12 @@ pub(in crate::ops) struct Source {
     pub at: usize,
     /// Whether a part of the points is meant, or all that was backed up: that may be empty.
     pub is_part: bool,
-    /// The metastore in its frame.
+    /// The metastore in its frame, with the durations that are asked for.
     pub blob: MetaBlob,
-    /// The metastore.
+    /// The metastore as it is in the backup.
     pub data: Data,
+    /// The groups of the policy that is restored, where its shards are regrouped.
+    pub groups: Option<Vec<NewGroup>>,
     /// The databases that come back: those that are meant, but for those of which the backup holds
     /// nothing.
     pub databases: Vec<String>,
@@ -164,7 +167,8 @@ fn ensure_known(catalog: &Catalog, at: usize, chains: &Restorable) -> Result<()>
 pub(crate) struct PlannedShard {
     /// What it is called in the backup.
     pub source: ShardPath,
-    /// What it is called in the target.
+    /// What it is called in the target. Where shards are regrouped, they are called as in the
+    /// backup until they are put together, but for the names of database and policy.
     pub target: ShardPath,
     /// The files it is put together from, oldest first; never empty.
     pub chain: Vec<BackupFile>,
@@ -328,6 +332,7 @@ impl Source {
             is_part: bounds.is_some() || chosen.is_part(),
             blob,
             data,
+            groups: None,
             databases,
             live,
             chains,

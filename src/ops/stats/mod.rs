@@ -1,7 +1,6 @@
 //! `snap stats`: what takes up space in a set, on a server or in the directories of a stopped one:
 //! series, values, fields and tags by measurement, from the indexes of TSM files.
 
-mod gather;
 mod report;
 mod tally;
 
@@ -12,6 +11,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use super::backup::Rule;
+use super::gather::{GatherDamage, GatherDepth, GatheredShard, Gathering};
 use super::queue::{self, Turn};
 use super::restore::{SetContents, planned};
 use super::selection::ensure_series_found;
@@ -32,7 +32,6 @@ use crate::tsm::index::IndexError;
 use crate::tsm::schema::SeriesWalk;
 use crate::tsm::series_filter::SeriesFilter;
 use crate::tsm::sought_series::SoughtSeries;
-use gather::{GatheredShard, Gathering};
 use tally::Tally;
 
 pub use report::{
@@ -285,8 +284,9 @@ impl<'a> Counter<'a> {
             },
             elapsed: started.elapsed(),
         });
+        let damage = gathered.damage.into_iter();
         Ok(CountOutcome::Counted {
-            damage: gathered.damage,
+            damage: damage.map(|of| StatsDamage::new(shard, of)).collect(),
         })
     }
 
@@ -297,7 +297,10 @@ impl<'a> Counter<'a> {
         context: Context<'_>,
     ) -> Result<Result<GatheredShard, String>> {
         let gathering = Gathering {
-            exact: self.options.exact,
+            depth: match self.options.exact {
+                true => GatherDepth::Exact,
+                false => GatherDepth::Estimate,
+            },
             is_remote: self.is_remote,
             scratch: &self.scratch,
             cancel: context.cancel,
@@ -351,8 +354,11 @@ impl<'a> Counter<'a> {
                 |series| matcher.takes(series.bytes()),
                 &mut |block| {
                     let message = format!("at offset {}: {}", block.offset, block.fault);
-                    let member = names.get(block.file).copied();
-                    damage.push(StatsDamage::new(shard, tar, member, message));
+                    damage.push(GatherDamage {
+                        tar: tar.map(str::to_owned),
+                        member: names.get(block.file).map(|&name| name.to_owned()),
+                        message,
+                    });
                 },
                 |series| {
                     context.check().map_err(std::io::Error::other)?;

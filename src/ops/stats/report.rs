@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ops::Shortfall;
+use crate::ops::gather::GatherDamage;
 use crate::repository::SetId;
 use crate::shard::ShardPath;
 use crate::time::from_nanos;
@@ -175,19 +176,14 @@ pub struct StatsDamage {
 }
 
 impl StatsDamage {
-    pub(super) fn new(
-        shard: &ShardPath,
-        file: Option<&str>,
-        member: Option<&str>,
-        message: String,
-    ) -> Self {
+    pub(super) fn new(shard: &ShardPath, damage: GatherDamage) -> Self {
         Self {
             database: shard.database.to_string(),
             retention_policy: shard.retention_policy.to_string(),
             shard: shard.id,
-            file: file.map(str::to_owned),
-            member: member.map(str::to_owned),
-            message,
+            file: damage.tar,
+            member: damage.member,
+            message: damage.message,
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) use local::LocalStore;
 pub(super) use memory::MemoryStore;
 #[cfg(test)]
 pub(super) use stopping::{Stopping, Turns};
-pub(super) use write::{Refusal, StagedObject, StoreLock, WritableStore, tolerated};
+pub(super) use write::{Refusal, StagedObject, StoreLock, WritableStore, announce, tolerated};
 
 use super::hidden::{HIDDEN, NOTES, UNFINISHED};
 use super::set_id::SetId;

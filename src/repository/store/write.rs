@@ -168,6 +168,16 @@ pub(super) fn retire_in_steps(
     record: &str,
     removal: &str,
 ) -> Result<()> {
+    announce(store, record, removal)?;
+    store.remove(record)
+}
+
+/// Writes the `removal` of a set that has a record still, unless it is there.
+///
+/// # Errors
+///
+/// When the record cannot be read, or the removal not be written.
+pub(crate) fn announce(store: &dyn WritableStore, record: &str, removal: &str) -> Result<()> {
     let mut content = Vec::new();
     let read = store.open(record);
     match read.and_then(|mut record| io::copy(&mut record, &mut content)) {
@@ -180,7 +190,7 @@ pub(super) fn retire_in_steps(
             return written;
         }
     }
-    store.remove(record)
+    Ok(())
 }
 
 /// That storage forbids to remove a file: it is locked for a while, or the right to is lacking.

@@ -13,7 +13,7 @@ use crate::repository::hidden::{RECORD, REMOVAL, UNFINISHED, name_of};
 use crate::repository::needs::{Need, Needs};
 use crate::repository::record::SetRecord;
 use crate::repository::snapshot::read_record;
-use crate::repository::store::{Folder, StoreEntry, tolerated};
+use crate::repository::store::{Folder, StoreEntry, is_there, tolerated};
 
 impl SetWriter {
     /// As [`SetWriter::commit`], where the files of shards have their names, and a claim keeps
@@ -67,7 +67,28 @@ impl SetWriter {
     /// of it: whoever does takes its notes first, and then looks for records.
     fn ensure_untouched(&self, claim: &Claim, files: &SetFiles) -> Result<()> {
         self.ensure_alive(claim)?;
+        self.ensure_parents()?;
         self.ensure_whole(files)
+    }
+
+    /// Makes sure that no removal takes a set away that this one builds on. Whoever removes sets
+    /// announces that first, and then looks for increments that were made meanwhile: of the two,
+    /// whichever looks last sees the other.
+    fn ensure_parents(&self) -> Result<()> {
+        let store = &*self.store;
+        for id in &self.parents {
+            let is_announced = is_there(store, &name_of(id, REMOVAL))?;
+            if is_announced || !is_there(store, &name_of(id, RECORD))? {
+                return Err(ErrorKind::Failed
+                    .error(format!(
+                        "another run removes set {id}, which this one builds on: it could not be \
+                         restored"
+                    ))
+                    .hint("run this again: it then builds on another set")
+                    .into());
+            }
+        }
+        Ok(())
     }
 
     /// Makes sure that all files of shards are there. As long as the claim is there, which names all

@@ -12,7 +12,6 @@ use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::repository::hidden::{COMMIT, RECORD, name_of};
 use crate::repository::layout::Layout;
-use crate::repository::next_number::UsedNumbers;
 use crate::repository::record::SetRecord;
 use crate::repository::staged_file::SealedFile;
 use crate::repository::store::{Folder, Store, WritableStore};
@@ -25,7 +24,7 @@ impl SetWriter {
         files: &SetFiles,
         cancel: &Cancel,
     ) -> Result<SetRecord> {
-        record.number = self.free_number(&mut UsedNumbers::default())?;
+        record.number = self.free_number()?;
         let meta = self.write("", &files.meta)?;
         self.store.settle(Folder::Staged(&self.staged))?;
         for _ in 0..NAME_TRIES {
@@ -33,21 +32,20 @@ impl SetWriter {
             record.id.clone_from(&self.id);
             name_files(&mut record, files, &meta);
             let manifest = self.write_manifest(&mut record)?;
-            if self.commit_as(&record, files, &meta, manifest.as_ref())? {
+            let Some(taken) = self.commit_as(&record, files, &meta, manifest.as_ref())? else {
                 self.commits = CommitState::Done;
                 return Ok(record);
-            }
+            };
             // Somebody without our lock, influxd say, took a name meanwhile.
             if let Some(manifest) = manifest {
                 manifest.remove()?;
             }
             match (record.layout, &self.copied) {
                 (Layout::Legacy, Some(_)) => {
-                    record.number = self.free_number(&mut UsedNumbers::default())?;
+                    record.number = self.free_number()?;
                 }
                 (Layout::Portable, Some(copied)) => {
-                    let place = self.store.place_of(&record.meta.name);
-                    return Err(copied.taken(&place).into());
+                    return Err(copied.taken(&self.store.place_of(&taken)).into());
                 }
                 (Layout::Legacy, None) => {
                     record.number = record.number.checked_add(1).ok_or_else(|| {
@@ -66,15 +64,15 @@ impl SetWriter {
         )
     }
 
-    /// Gives the files the names that the record says, and writes it; `false` where one of the
-    /// names is taken.
+    /// Gives the files the names that the record says, and writes it. Where one of the names is
+    /// taken, none is given, and it is told.
     pub(super) fn commit_as(
         &self,
         record: &SetRecord,
         files: &SetFiles,
         meta: &SealedFile,
         manifest: Option<&SealedFile>,
-    ) -> Result<bool> {
+    ) -> Result<Option<String>> {
         let store = &*self.store;
         ensure_no_name_twice(store, record)?;
         let moves = moves(record, files, meta, manifest);
@@ -82,10 +80,10 @@ impl SetWriter {
         let write = |name: &str| store.write_whole(name, &mut |out| record.write_to(out));
         write(&intent)?;
         match give_names(store, &moves) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok(None) => {}
+            Ok(Some(taken)) => {
                 store.remove(&intent)?;
-                return Ok(false);
+                return Ok(Some(taken.to_owned()));
             }
             Err(error) => {
                 forget_intent(store, &intent, &moves);
@@ -115,7 +113,7 @@ impl SetWriter {
         }
         // Beside a record it means nothing, and the next run removes it.
         let _ = store.remove(&intent);
-        Ok(true)
+        Ok(None)
     }
 
     /// In the portable layout, makes the manifest, and writes it into the record; says there in which
@@ -186,18 +184,26 @@ pub(super) fn ensure_no_name_twice(store: &dyn Store, record: &SetRecord) -> Res
 /// The name of a staged file, and the one that it gets.
 pub(super) type Move<'a> = (&'a str, &'a str);
 
-/// Gives all files their final names, none of which may exist, or none of them.
-pub(super) fn give_names(store: &dyn WritableStore, moves: &[Move<'_>]) -> io::Result<()> {
+/// Gives all files their final names, none of which may exist, or none of them; tells which name is
+/// taken, if one is.
+pub(super) fn give_names<'a>(
+    store: &dyn WritableStore,
+    moves: &[Move<'a>],
+) -> io::Result<Option<&'a str>> {
     for (done, (staged, name)) in moves.iter().enumerate() {
-        if let Err(error) = store.give_name(staged, name) {
-            for (staged, name) in &moves[..done] {
-                // So that nothing is lost and the next number can be tried.
-                store.take_back(name, staged).map_err(io::Error::other)?;
-            }
-            return Err(error);
+        let Err(error) = store.give_name(staged, name) else {
+            continue;
+        };
+        for (staged, name) in &moves[..done] {
+            // So that nothing is lost and the next number can be tried.
+            store.take_back(name, staged).map_err(io::Error::other)?;
         }
+        return match error.kind() {
+            io::ErrorKind::AlreadyExists => Ok(Some(*name)),
+            _ => Err(error),
+        };
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Removes the intent of a commit once all names are taken back: others may take them now. Where

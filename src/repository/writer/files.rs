@@ -54,7 +54,9 @@ impl SetWriter {
     }
 
     /// A finished file that is another's very own: a hard link to it, or that file where there can
-    /// be none. None where the file is not what was recorded, or may not be shared.
+    /// be none, or where it has the name that this set's would get, as it does when a set was removed
+    /// that others share files with, and is copied again. None where the file is not what was
+    /// recorded, or may not be shared.
     ///
     /// # Errors
     ///
@@ -73,7 +75,10 @@ impl SetWriter {
         let Some(found) = found else {
             return Ok(None);
         };
-        let shared = self.store.share(name, &self.staged)?;
+        let shared = match self.names()?.is_own(name) {
+            true => name.to_owned(),
+            false => self.store.share(name, &self.staged)?,
+        };
         Ok(Some(SealedFile::of(&self.store, shared, found)))
     }
 

@@ -19,6 +19,7 @@ use super::claim::Claim;
 use super::copied_name::CopiedName;
 use super::hidden::{RECORD, UNFINISHED, name_of, own_name};
 use super::location::Location;
+use super::next_number::UsedNumbers;
 use super::prune;
 use super::record::{SetRecord, ShardRecord, file_names};
 use super::recover::sweep;
@@ -27,7 +28,7 @@ use super::set_id::SetId;
 use super::set_names::SetNames;
 use super::snapshot::read_record;
 use super::staged_file::SealedFile;
-use super::store::{Folder, StoreLock, WritableStore};
+use super::store::{Folder, StoreEntry, StoreLock, WritableStore};
 use crate::cancel::Cancel;
 use alive::{Heartbeat, SignsOfLife};
 use reserve::free_stamp;
@@ -55,10 +56,14 @@ pub(crate) struct SetWriter {
     copied: Option<CopiedName>,
     /// The set whose staged files its files are: the first id that it had.
     staged: SetId,
+    /// What numbers others have.
+    used: UsedNumbers,
     /// What its files are to be called, once that is decided.
     names: Option<SetNames>,
     /// What keeps other runs away, where there is no lock.
     claim: Option<Claim>,
+    /// The sets that it builds on.
+    parents: Vec<SetId>,
     /// Files that it wanted to share, and that others are removing.
     going: HashSet<String>,
     /// By what other runs see that this one is at work, where there is no lock.
@@ -100,11 +105,14 @@ impl SetWriter {
         resume: bool,
         cancel: &Cancel,
     ) -> Result<Self> {
-        Self::begin_in(location.into().store()?, wait, resume, None, cancel)
+        let location = location.into();
+        location.ensure_not_hidden()?;
+        Self::begin_in(location.store()?, wait, resume, None, cancel)
     }
 
     /// As [`SetWriter::begin`], for a set of another repository, which keeps its id. Where the
-    /// directory has a lock, what another copy of it had finished can be taken over.
+    /// directory has a lock, what another copy of it had finished can be taken over. Which numbers
+    /// are `used` there is known from earlier copies, or will be by later ones.
     ///
     /// # Errors
     ///
@@ -112,12 +120,16 @@ impl SetWriter {
     pub(crate) fn begin_copy(
         location: &Location,
         name: CopiedName,
+        used: &UsedNumbers,
         wait: Duration,
         cancel: &Cancel,
     ) -> Result<Self> {
+        location.ensure_not_hidden()?;
         let store = location.store()?;
         let resume = store.has_lock();
-        Self::begin_in(store, wait, resume, Some(name), cancel)
+        let mut writer = Self::begin_in(store, wait, resume, Some(name), cancel)?;
+        writer.used = used.clone();
+        Ok(writer)
     }
 
     /// As [`SetWriter::begin`] or [`SetWriter::begin_copy`], in any store.
@@ -129,14 +141,15 @@ impl SetWriter {
         cancel: &Cancel,
     ) -> Result<Self> {
         let lock = store.lock(wait, cancel)?;
+        let hidden = store.list(Folder::Hidden)?;
         let earlier = match (resume, &copied) {
             (false, _) => None,
-            (true, None) => newest_resumable(&store)?,
+            (true, None) => newest_resumable(&store, &hidden),
             (true, Some(copied)) => ResumableRun::read(&store, &copied.id),
         };
         let copy = copied.as_ref().map(|copied| &copied.id);
-        sweep(&*store, earlier.as_ref(), copy, cancel)?;
-        prune::finish(&*store, &mut || Ok(cancel.check()?))?;
+        sweep(&*store, &hidden, earlier.as_ref(), copy, cancel)?;
+        prune::finish(&*store, &hidden, &mut || Ok(cancel.check()?))?;
         let (id, started) = match &copied {
             None => free_stamp(&*store, cancel)?,
             Some(copied) => {
@@ -162,8 +175,10 @@ impl SetWriter {
             id,
             started,
             copied,
+            used: UsedNumbers::default(),
             names: None,
             claim: None,
+            parents: Vec::new(),
             going: HashSet::new(),
             signs: None,
             heartbeat: None,
@@ -185,6 +200,12 @@ impl SetWriter {
     /// When the set was begun.
     pub(crate) fn started(&self) -> Timestamp {
         self.started
+    }
+
+    /// Notes which sets of the repository this one builds on. Where one of them goes before this one
+    /// is there, it is not made.
+    pub(crate) fn builds_on(&mut self, parents: impl IntoIterator<Item = SetId>) {
+        self.parents.extend(parents);
     }
 
     /// What an earlier run had finished, if that was one like `run`. Of what it had not finished,
@@ -313,9 +334,8 @@ impl Drop for SetWriter {
 }
 
 /// What the newest run that made no set had finished.
-fn newest_resumable(store: &Arc<dyn WritableStore>) -> Result<Option<ResumableRun>> {
-    let entries = store.list(Folder::Hidden)?;
-    let own: HashSet<(&str, &str)> = entries
+fn newest_resumable(store: &Arc<dyn WritableStore>, hidden: &[StoreEntry]) -> Option<ResumableRun> {
+    let own: HashSet<(&str, &str)> = hidden
         .iter()
         .filter_map(|entry| own_name(&entry.name))
         .collect();
@@ -325,10 +345,9 @@ fn newest_resumable(store: &Arc<dyn WritableStore>) -> Result<Option<ResumableRu
         .filter(|(id, kind)| *kind == UNFINISHED && !own.contains(&(*id, RECORD)));
     let mut ids: Vec<SetId> = unfinished.map(|(id, _)| SetId::from(*id)).collect();
     ids.sort_unstable();
-    Ok(ids
-        .iter()
+    ids.iter()
         .rev()
-        .find_map(|id| ResumableRun::read(store, id)))
+        .find_map(|id| ResumableRun::read(store, id))
 }
 
 #[cfg(test)]

@@ -10,11 +10,10 @@ use super::alive::{Heartbeat, SignsOfLife};
 use super::{NAME_TRIES, SetWriter};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
-use crate::repository::claim::{Claim, random_pause};
+use crate::repository::claim::{Claim, Standing, random_pause};
 use crate::repository::hidden::{COMMIT, RECORD, REMOVAL, UNFINISHED, name_of};
 use crate::repository::layout::Layout;
 use crate::repository::needs::going;
-use crate::repository::next_number::UsedNumbers;
 use crate::repository::resume::ResumableRun;
 use crate::repository::set_id::SetId;
 use crate::repository::set_names::SetNames;
@@ -43,10 +42,9 @@ impl SetWriter {
         cancel: &Cancel,
     ) -> Result<()> {
         self.try_names(layout, shards)?;
-        let mut used = UsedNumbers::default();
         if self.store.has_lock() {
             // Somebody without our lock may take it before the commit: it looks again.
-            self.names = Some(self.names_with(layout, self.free_number(&mut used)?));
+            self.names = Some(self.names_with(layout, self.free_number()?));
             return Ok(());
         }
         for attempt in 0..NAME_TRIES {
@@ -58,11 +56,12 @@ impl SetWriter {
                     None => self.id = free_stamp(&*self.store, cancel)?.0,
                 }
             }
-            let names = self.names_with(layout, self.free_number(&mut used)?);
+            let names = self.names_with(layout, self.free_number()?);
             let uses = [shared, &self.used_files()].concat();
             let claim = Claim::new(&names, self.started, shards, uses);
             let claim = claim.copied(self.copied.is_some());
-            if claim.stake(&*self.store, &mut used)? {
+            let standing = claim.stake(&*self.store, &self.used)?;
+            if standing == Standing::Free {
                 // Whoever did not see that the run is at work may remove what has its names, so it
                 // does not try these again.
                 self.ensure_alive(&claim)?;
@@ -72,6 +71,9 @@ impl SetWriter {
             }
             // Where it stays, its number is lost, and nothing else.
             claim.withdraw(&*self.store)?;
+            if let (Standing::Taken(name), Some(copied)) = (standing, &self.copied) {
+                return Err(copied.taken(&self.store.place_of(&name)).into());
+            }
         }
         let place = self.store.place();
         bail!("other runs begin in {place} all the time: no names were free in {NAME_TRIES} tries")
@@ -93,12 +95,12 @@ impl SetWriter {
     }
 
     /// A number that the set may get.
-    pub(super) fn free_number(&self, used: &mut UsedNumbers) -> Result<u32> {
+    pub(super) fn free_number(&self) -> Result<u32> {
         let store = &*self.store;
         let Some(copied) = &self.copied else {
-            return used.next(store);
+            return self.used.next(store);
         };
-        let number = copied.number_beside(&used.all(store)?);
+        let number = copied.number_beside(&self.used.all(store)?);
         Ok(number.ok_or_else(|| copied.no_number(store))?)
     }
 

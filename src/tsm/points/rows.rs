@@ -33,6 +33,12 @@ pub(crate) struct Column<'r> {
 }
 
 impl Column<'_> {
+    /// Whether each row has a value, which then lie one behind the other.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.places.is_none()
+    }
+
     /// Which of the values is that of a row; none where the point does not have the field.
     pub(crate) fn at(&self, row: usize) -> Option<usize> {
         match self.places {

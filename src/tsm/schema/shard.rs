@@ -6,12 +6,14 @@ use super::super::fields::TypeSet;
 use super::super::index::{ENTRY_BYTES, IndexError, KEY_EXTRA_BYTES, Key};
 use super::super::series::{SeriesKey, split_key};
 use super::super::tombstone::{BoundedDeletes, Deletes, DeletesReader};
+use super::super::values::ValueType;
 use super::count::{BlockSource, DamagedBlock, Estimator, ExactCounter, KeyCount};
 use super::distinct::{Distinct, HashBudget, hash};
 use super::merge::{KeyMerge, MergedKey};
 use super::sample::{BlockSample, PointsPerBlock};
 use super::spans::{Span, is_left};
 use crate::io::read_at::ReadAt;
+use crate::time::Bounds;
 
 /// A TSM file of a shard.
 pub(crate) struct ShardFile<'a> {
@@ -50,6 +52,19 @@ impl ShardSeries {
     /// Counts the series among others.
     pub(crate) fn count_into(&self, series: &mut Distinct, budget: &mut HashBudget) {
         series.add(hash(&self.key), budget);
+    }
+
+    /// The fields with values in `bounds` that are not deleted, by their names, and the types that
+    /// their values have in the files.
+    pub(crate) fn fields_in(
+        &self,
+        bounds: Bounds,
+    ) -> impl Iterator<Item = (&[u8], impl Iterator<Item = ValueType>)> {
+        let fields = self.fields.iter().filter(move |field| {
+            let times = field.count.times;
+            times.is_some_and(|(first, last)| first <= bounds.end && last >= bounds.start)
+        });
+        fields.map(|field| (field.name.as_slice(), field.types.iter()))
     }
 
     pub(super) fn fields(&self) -> &[ShardField] {

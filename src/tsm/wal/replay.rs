@@ -23,7 +23,7 @@ use super::{NextEntry, Segment, SegmentEnding, WalEntry, WalValue};
 use crate::tsm::sort::{SortedEvent, Sorter};
 
 /// Bytes of points and deletes kept in memory unless something else is asked for.
-pub(crate) const BUDGET: usize = 64 << 20;
+pub(crate) const BUDGET: usize = 32 << 20;
 
 /// A WAL that is being replayed.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Message, Seconds};
-use crate::ops::ExportReport;
+use crate::ops::{ExportReport, ExportedTable};
 use crate::repository::SetId;
 use crate::text::{plural, size};
 
@@ -15,14 +15,19 @@ pub(crate) struct ExportSummary<'a> {
     /// What was run.
     #[schemars(extend("const" = "export"))]
     command: &'static str,
-    /// The id of the set that was exported; null for a stopped server.
+    /// The id of the set that was exported; null for a server.
     set: Option<&'a str>,
-    /// The backup directory, as it was given; null for a stopped server.
+    /// The backup directory, as it was given; null for a server.
     directory: Option<&'a str>,
-    /// The data directory of a stopped server, or null.
+    /// The address of a running server, or the data directory of a stopped one; else null.
     host: Option<&'a str>,
-    /// The file that was written; null for standard output.
+    /// The file or directory that was written; null for standard output.
     output: Option<String>,
+    /// The files that were written, but for those in a directory: one, or with -max-lines or
+    /// -max-bytes as many as it took.
+    files: Vec<String>,
+    /// The tables that were written, of CSV and Parquet.
+    tables: Vec<SummaryTable<'a>>,
     /// Shards exported.
     shards: usize,
     /// Series written, each counted in each shard.
@@ -39,6 +44,23 @@ pub(crate) struct ExportSummary<'a> {
     seconds: Seconds,
 }
 
+/// A table that was written.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SummaryTable<'a> {
+    /// Its file in the directory; null where it was written to a file or standard output.
+    file: Option<String>,
+    /// The database.
+    database: &'a str,
+    /// The retention policy.
+    retention_policy: &'a str,
+    /// The measurement.
+    measurement: &'a str,
+    /// Points written.
+    points: u64,
+    /// Bytes written, those of CSV before compression.
+    bytes: u64,
+}
+
 impl Message for ExportSummary<'_> {
     const TYPE: &'static str = "summary";
     const TITLE: &'static str = "The end of an export";
@@ -53,6 +75,12 @@ impl<'a> ExportSummary<'a> {
             directory: report.set.as_ref().map(|_| from),
             host: report.set.is_none().then_some(from),
             output: file.map(|file| file.display().to_string()),
+            files: report
+                .files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect(),
+            tables: report.tables.iter().map(SummaryTable::of).collect(),
             shards: report.shards,
             series: tally.series,
             points: tally.points,
@@ -69,13 +97,23 @@ impl<'a> ExportSummary<'a> {
             0 => String::new(),
             count => format!(", {}", plural(count, "fault")),
         };
-        let file = self.output.as_ref().map(|file| format!(", in {file}"));
+        let file = match &self.files[..] {
+            [first, .., last] => Some(format!(
+                ", in {}, {first} to {last}",
+                plural(self.files.len(), "file")
+            )),
+            _ => self.output.as_ref().map(|file| format!(", in {file}")),
+        };
+        let tables = match self.tables.len() {
+            0 => String::new(),
+            count => format!(", {}", plural(count, "table")),
+        };
         let from = match self.set {
             Some(set) => format!("set {set}"),
             None => self.host.unwrap_or_default().to_owned(),
         };
         format!(
-            "{from}: {} of {} series in {}, {}{missing}, {}{}",
+            "{from}: {} of {} series in {}, {}{tables}{missing}, {}{}",
             plural(self.points, "point"),
             self.series,
             plural(self.shards, "shard"),
@@ -83,5 +121,18 @@ impl<'a> ExportSummary<'a> {
             self.seconds,
             file.unwrap_or_default()
         )
+    }
+}
+
+impl<'a> SummaryTable<'a> {
+    fn of(table: &'a ExportedTable) -> Self {
+        Self {
+            file: table.file.as_ref().map(|file| file.display().to_string()),
+            database: &table.database,
+            retention_policy: &table.retention_policy,
+            measurement: &table.measurement,
+            points: table.points,
+            bytes: table.bytes,
+        }
     }
 }

@@ -20,31 +20,33 @@ const UNITS: [(&str, i64); 6] = [
 /// The definitions of a metastore, and what of them is in force.
 pub(super) struct Definitions<'a> {
     data: &'a Data,
+    /// The databases that are made.
+    databases: BTreeSet<String>,
     database: Option<String>,
     policy: Option<String>,
 }
 
 impl<'a> Definitions<'a> {
-    pub(super) fn new(data: &'a Data) -> Self {
+    pub(super) fn new(data: &'a Data, databases: BTreeSet<String>) -> Self {
         Self {
             data,
+            databases,
             database: None,
             policy: None,
         }
     }
 
-    /// Writes the statements that make databases, and all that begins the points.
-    pub(super) fn write(
-        &self,
-        databases: &BTreeSet<String>,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    /// Writes the statements that make databases, and all that begins the points of a file.
+    pub(super) fn begin(&mut self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "# DDL")?;
         let infos = self.data.databases.iter();
-        for info in infos.filter(|info| databases.contains(&info.name)) {
+        for info in infos.filter(|info| self.databases.contains(&info.name)) {
             write_database(info, out)?;
         }
-        writeln!(out, "# DML")
+        writeln!(out, "# DML")?;
+        // Nothing is in force in a new file.
+        (self.database, self.policy) = (None, None);
+        Ok(())
     }
 
     /// Says that what follows is of a shard, unless that was said.
@@ -149,10 +151,8 @@ mod tests {
             ..Default::default()
         };
         let mut out = Vec::new();
-        let mut definitions = Definitions::new(&data);
-        definitions
-            .write(&BTreeSet::from(["d\\b".to_owned()]), &mut out)
-            .unwrap();
+        let mut definitions = Definitions::new(&data, BTreeSet::from(["d\\b".to_owned()]));
+        definitions.begin(&mut out).unwrap();
         for policy in ["autogen", "autogen", "a \"week\""] {
             let shard = ShardPath {
                 database: "d\\b".into(),

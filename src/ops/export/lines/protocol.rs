@@ -1,7 +1,6 @@
 //! Points as line protocol: one line a point, with all its fields.
 
-use std::io::{self, Write};
-
+use anyhow::Result;
 use thiserror::Error;
 
 use super::super::ExportTally;
@@ -45,7 +44,7 @@ pub(super) enum LineError {
     #[error("a string of series {0} has a line feed")]
     LineFeed(String),
     #[error(transparent)]
-    Write(#[from] io::Error),
+    Write(#[from] anyhow::Error),
 }
 
 /// Writes the points of a series.
@@ -57,28 +56,57 @@ pub(super) struct LineProtocol {
     line: LineBuffer,
 }
 
-/// What was not written yet.
+/// Lines that were not written yet.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// Whole lines, behind the rest of one and before the beginning of one where they are large.
+    pub bytes: Vec<u8>,
+    /// Where each line ends, if anybody wants to know.
+    pub ends: Vec<usize>,
+    /// Of which of the lines a series begins.
+    pub series: Vec<usize>,
+}
+
+/// Where lines go.
+pub(super) trait LineSink {
+    /// Takes all of the lines.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written.
+    fn put(&mut self, lines: &Lines) -> Result<()>;
+}
+
 struct LineBuffer {
     newline: NewlineRule,
-    buffer: Vec<u8>,
+    lines: Lines,
+    /// Whether ends of lines are taken note of.
+    with_ends: bool,
     integer: itoa::Buffer,
     float: zmij::Buffer,
     not_numbers: u64,
 }
 
 impl LineProtocol {
-    pub(super) fn new(newline: NewlineRule) -> Self {
+    /// Writes lines, and takes note of where they end if that is wanted.
+    pub(super) fn new(newline: NewlineRule, with_ends: bool) -> Self {
         Self {
             series: Vec::new(),
             fields: Vec::new(),
             line: LineBuffer {
                 newline,
-                buffer: Vec::new(),
+                lines: Lines::default(),
+                with_ends,
                 integer: itoa::Buffer::new(),
                 float: zmij::Buffer::new(),
                 not_numbers: 0,
             },
         }
+    }
+
+    /// Whether it stands at this series.
+    pub(super) fn is_at(&self, series: &[u8]) -> bool {
+        self.series.strip_suffix(b" ") == Some(series)
     }
 
     /// Turns to a series.
@@ -98,6 +126,7 @@ impl LineProtocol {
         self.series.extend_from_slice(series);
         self.series.push(b' ');
         self.fields.clear();
+        self.line.begin_series();
         Ok(())
     }
 
@@ -132,7 +161,7 @@ impl LineProtocol {
         &mut self,
         rows: &Rows<'_, '_>,
         tally: &mut ExportTally,
-        out: &mut dyn Write,
+        out: &mut dyn LineSink,
     ) -> Result<(), LineError> {
         let (fields, line) = (&self.fields, &mut self.line);
         let named = rows.columns().filter_map(|column| {
@@ -141,46 +170,43 @@ impl LineProtocol {
         });
         let columns: Vec<(&[u8], Column<'_>)> = named.collect();
         for (row, time) in rows.times.iter().enumerate() {
-            let start = line.buffer.len();
-            line.buffer.extend_from_slice(&self.series);
+            let start = line.lines.bytes.len();
+            line.lines.bytes.extend_from_slice(&self.series);
             let mut has_fields = false;
             for (name, column) in &columns {
                 let Some(at) = column.at(row).filter(|at| line.can_put(column.values, *at)) else {
                     continue;
                 };
                 if has_fields {
-                    line.buffer.push(b',');
+                    line.lines.bytes.push(b',');
                 }
                 has_fields = true;
-                line.buffer.extend_from_slice(name);
+                line.lines.bytes.extend_from_slice(name);
                 line.put(column.values, at, tally)
                     .map_err(|_| LineError::LineFeed(in_words(&self.series)))?;
                 // A line may be as large as there are fields.
                 line.flush_above(4 * CHUNK, tally, out)?;
             }
             if !has_fields {
-                line.buffer.truncate(start);
+                line.lines.bytes.truncate(start);
                 continue;
             }
-            line.buffer.push(b' ');
+            line.lines.bytes.push(b' ');
             line.put_integer(*time);
-            line.buffer.push(b'\n');
+            line.lines.bytes.push(b'\n');
+            line.end_line();
             tally.points += 1;
             line.flush_above(CHUNK, tally, out)?;
         }
         Ok(())
     }
 
-    /// Writes what waits.
+    /// Writes what waits, and leaves the series.
     ///
     /// # Errors
     ///
     /// Those of `out`.
-    pub(super) fn finish(
-        &mut self,
-        tally: &mut ExportTally,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    pub(super) fn finish(&mut self, tally: &mut ExportTally, out: &mut dyn LineSink) -> Result<()> {
         self.line.flush_above(0, tally, out)
     }
 
@@ -194,6 +220,18 @@ impl LineProtocol {
 struct LineFeed;
 
 impl LineBuffer {
+    fn begin_series(&mut self) {
+        if self.with_ends {
+            self.lines.series.push(self.lines.ends.len());
+        }
+    }
+
+    fn end_line(&mut self) {
+        if self.with_ends {
+            self.lines.ends.push(self.lines.bytes.len());
+        }
+    }
+
     fn can_put(&mut self, values: &Values, at: usize) -> bool {
         let is_no_number = matches!(values, Values::Float(values) if !values[at].is_finite());
         self.not_numbers += u64::from(is_no_number);
@@ -204,20 +242,20 @@ impl LineBuffer {
         match values {
             Values::Float(values) => {
                 let text = self.float.format_finite(values[at]);
-                self.buffer.extend_from_slice(text.as_bytes());
+                self.lines.bytes.extend_from_slice(text.as_bytes());
             }
             Values::Integer(values) => {
                 self.put_integer(values[at]);
-                self.buffer.push(b'i');
+                self.lines.bytes.push(b'i');
             }
             Values::Boolean(values) => {
                 let text: &[u8] = if values[at] { b"true" } else { b"false" };
-                self.buffer.extend_from_slice(text);
+                self.lines.bytes.extend_from_slice(text);
             }
             Values::Unsigned(values) => {
                 let text = self.integer.format(values[at]);
-                self.buffer.extend_from_slice(text.as_bytes());
-                self.buffer.push(b'u');
+                self.lines.bytes.extend_from_slice(text.as_bytes());
+                self.lines.bytes.push(b'u');
             }
             Values::String(values) => {
                 let string = values.get(at);
@@ -227,7 +265,7 @@ impl LineBuffer {
                         return Err(LineFeed);
                     }
                 }
-                put_string(string, self.newline, &mut self.buffer);
+                put_string(string, self.newline, &mut self.lines.bytes);
             }
         }
         Ok(())
@@ -235,7 +273,7 @@ impl LineBuffer {
 
     fn put_integer(&mut self, number: i64) {
         let text = self.integer.format(number);
-        self.buffer.extend_from_slice(text.as_bytes());
+        self.lines.bytes.extend_from_slice(text.as_bytes());
     }
 
     /// Writes what waits, if it is more than so many bytes.
@@ -243,12 +281,14 @@ impl LineBuffer {
         &mut self,
         bytes: usize,
         tally: &mut ExportTally,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
-        if self.buffer.len() > bytes {
-            tally.bytes += self.buffer.len() as u64;
-            out.write_all(&self.buffer)?;
-            self.buffer.clear();
+        out: &mut dyn LineSink,
+    ) -> Result<()> {
+        if self.lines.bytes.len() > bytes {
+            tally.bytes += self.lines.bytes.len() as u64;
+            out.put(&self.lines)?;
+            self.lines.bytes.clear();
+            self.lines.ends.clear();
+            self.lines.series.clear();
         }
         Ok(())
     }
@@ -282,6 +322,8 @@ fn put_string(string: &[u8], newline: NewlineRule, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::time::Bounds;
     use crate::tsm::file_name;
@@ -290,6 +332,13 @@ mod tests {
     use crate::tsm::tombstone::BoundedDeletes;
     use crate::tsm::values::Points;
     use crate::tsm::writer::Writer;
+
+    impl LineSink for Vec<u8> {
+        fn put(&mut self, lines: &Lines) -> Result<()> {
+            self.extend_from_slice(&lines.bytes);
+            Ok(())
+        }
+    }
 
     /// The lines of a file with these keys.
     fn lines(
@@ -318,7 +367,7 @@ mod tests {
         };
         let mut tell = |finding: crate::tsm::points::PointsFinding<'_>| panic!("{finding}");
         let mut shard = ShardPoints::open(vec![file], selection, &mut tell).unwrap();
-        let (mut format, mut tally) = (LineProtocol::new(newline), ExportTally::default());
+        let (mut format, mut tally) = (LineProtocol::new(newline, false), ExportTally::default());
         let mut out = Vec::new();
         while let Some(mut series) = shard.next_series().unwrap() {
             format.begin(series.key()).map_err(|why| why.to_string())?;
@@ -396,7 +445,7 @@ m a\=b\,c\"d\e=true,u=18446744073709551615u -7
 
     #[test]
     fn what_would_be_read_as_something_else_is_not_written() {
-        let mut format = LineProtocol::new(NewlineRule::Keep);
+        let mut format = LineProtocol::new(NewlineRule::Keep, false);
         for (series, why) in [
             (&b"#m"[..], Unwritable::Comment),
             (b"m,h=a\nb", Unwritable::LineFeed),

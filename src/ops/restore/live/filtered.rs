@@ -1,30 +1,32 @@
 //! Applying tombstones, a range of times and a choice of series before a live restore: the TSM files
 //! that a server must not be sent as they are, for servers throw tombstones away.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 
 use anyhow::Result;
 
+use super::parts::{UploadPart, UploadShard};
 use super::target::Live;
 use crate::cancel::Cancel;
 use crate::io::scratch::{scratch_dir, scratch_error};
 use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::members::ShardMembers;
 use crate::repository::Catalog;
-use crate::time::Bounds;
 use crate::tsm::filter::{Filtered, FilteredFile, PointFilter};
 use crate::tsm::stem;
 use crate::tsm::tombstone::BoundedDeletes;
 
-/// The TSM files of a shard that are sent in another form, or not at all.
+/// The TSM files of a part of a shard that are sent in another form, or not at all.
 #[derive(Debug, Default)]
 pub(crate) struct FilteredFiles(BTreeMap<String, Option<FilteredFile>>);
 
 /// A TSM file that is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sent<'a> {
-    pub name: &'a str,
+    /// What it is called on the server.
+    pub name: Cow<'a, str>,
     /// Bytes.
     pub size: u64,
     /// CRC-32 of its content.
@@ -38,33 +40,42 @@ impl FilteredFiles {
         self.0.get(name).map(Option::as_ref)
     }
 
-    /// The TSM files that a server is sent of the shard.
-    pub(super) fn sent<'a>(&'a self, shard: &'a CheckedShard) -> impl Iterator<Item = Sent<'a>> {
-        shard
-            .files
-            .iter()
-            .filter(|(name, _)| name.ends_with(".tsm"))
-            .filter_map(|(name, file)| match self.get(name) {
-                None => Some(Sent {
-                    name,
-                    size: file.size,
-                    crc: file.crc,
-                }),
-                Some(Some(file)) => Some(Sent {
-                    name,
-                    size: file.size,
-                    crc: file.crc,
-                }),
-                Some(None) => None,
-            })
+    /// The TSM files that a server is sent of the part.
+    fn sent<'a>(&'a self, part: &'a UploadPart<'_>) -> impl Iterator<Item = Sent<'a>> {
+        let files = part.shard.files.iter();
+        let tsm_files = files.filter(|(name, _)| name.ends_with(".tsm"));
+        tsm_files.filter_map(|(name, file)| {
+            let (size, crc) = match self.get(name) {
+                None => (file.size, file.crc),
+                Some(Some(file)) => (file.size, file.crc),
+                Some(None) => return None,
+            };
+            let name = part.names.get(name)?;
+            Some(Sent { name, size, crc })
+        })
     }
 }
 
-/// Refuses to begin where what is sent in another form could not be made.
-pub(crate) fn ensure_scratch(shards: &[CheckedShard], apply_deletes: bool) -> Result<()> {
-    if shards
-        .iter()
-        .any(|shard| shard.largest_rewritten(apply_deletes) > 0)
+/// The TSM files that a server is sent of a shard, of whose parts `filtered` are.
+pub(super) fn sent<'a>(
+    shard: &'a UploadShard<'_>,
+    filtered: &'a [FilteredFiles],
+) -> impl Iterator<Item = Sent<'a>> {
+    let parts = shard.parts.iter().zip(filtered);
+    parts.flat_map(|(part, filtered)| filtered.sent(part))
+}
+
+/// Refuses to begin where what is sent in another form could not be made: of shards of which points
+/// are left out, or where some are cut.
+pub(crate) fn ensure_scratch(
+    shards: &[CheckedShard],
+    are_cut: bool,
+    apply_deletes: bool,
+) -> Result<()> {
+    if are_cut
+        || shards
+            .iter()
+            .any(|shard| shard.largest_rewritten(apply_deletes) > 0)
     {
         let directory = scratch_dir();
         tempfile::tempfile_in(&directory).map_err(|error| scratch_error(&directory, error))?;
@@ -78,9 +89,10 @@ impl Live<'_> {
     pub(super) fn filter(
         &self,
         catalog: &Catalog,
-        shard: &CheckedShard,
+        part: &UploadPart<'_>,
         stop: &Cancel,
     ) -> Result<FilteredFiles> {
+        let shard = part.shard;
         let scratch = scratch_dir();
         let members = ShardMembers {
             catalog,
@@ -96,7 +108,7 @@ impl Live<'_> {
         } else {
             BTreeMap::new()
         };
-        let all = shard.is_filtered();
+        let all = part.is_filtered();
         let none = BoundedDeletes::default();
         let mut files = BTreeMap::new();
         let wants =
@@ -107,7 +119,7 @@ impl Live<'_> {
                 deletes: deletes.get(stem(name)).unwrap_or(&none),
                 new_types: &shard.new_types,
                 series: &shard.series,
-                time_range: shard.time_range.unwrap_or(Bounds::ANY),
+                time_range: part.time_range(),
             };
             let filtered = filter.apply(passed.content, &scratch).map_err(|error| {
                 io::Error::other(anyhow::Error::new(error).context(name.to_owned()))

@@ -9,7 +9,7 @@ use super::target::Live;
 use crate::error::ErrorKind;
 use crate::metastore::Data;
 use crate::metastore::edit::{Merged, Pick, merge};
-use crate::ops::restore::selection::RestoreSelection;
+use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::source::Source;
 use crate::retry::{self, Attempts};
 use crate::wire::{Import, ShardIds};
@@ -25,9 +25,14 @@ const LARGE: usize = 1 << 20;
 impl Live<'_> {
     /// Imports what is restored, and no more: no users, no deleted groups, no shard without a file.
     /// `before` is the highest id that the server had given out.
-    pub(super) fn import(&self, source: &Source, before: u64) -> Result<ShardIds> {
+    pub(super) fn import(
+        &self,
+        source: &Source,
+        targets: &[TargetShard],
+        before: u64,
+    ) -> Result<ShardIds> {
         let only = self.only_database(source);
-        let small = self.metastore_to_import(source, only.as_deref())?;
+        let small = self.metastore_to_import(source, targets, only.as_deref())?;
         let padding = padding(small.meta.len());
         let text = |name: &Option<String>| name.clone().unwrap_or_default();
         let mut import = Import {
@@ -55,8 +60,7 @@ impl Live<'_> {
                 Err(error) => Some(error),
             };
             self.context.check()?;
-            let shards = small.shard_ids.len();
-            if let Some(ids) = self.imported_all_the_same(source, shards, before)? {
+            if let Some(ids) = self.imported_all_the_same(source, targets, before)? {
                 return Ok(ids);
             }
             let Some(wait) = attempts.failed(self.options.retries) else {
@@ -67,9 +71,13 @@ impl Live<'_> {
     }
 
     /// The metastore of what is restored.
-    fn metastore_to_import(&self, source: &Source, only: Option<&str>) -> Result<Merged> {
-        let found = source.chains.found.iter();
-        let shards: BTreeSet<u64> = found.map(|(shard, _)| shard.id).collect();
+    fn metastore_to_import(
+        &self,
+        source: &Source,
+        targets: &[TargetShard],
+        only: Option<&str>,
+    ) -> Result<Merged> {
+        let shards: BTreeSet<u64> = targets.iter().map(|target| target.id).collect();
         let pick = |database: &str| Pick {
             database: database.to_owned(),
             policy: self.what.retention_policy.clone(),
@@ -91,14 +99,14 @@ impl Live<'_> {
     fn imported_all_the_same(
         &self,
         source: &Source,
-        shards: usize,
+        targets: &[TargetShard],
         before: u64,
     ) -> Result<Option<ShardIds>> {
         let server_metastore = self.metastore()?;
         let is_there = |name: &String| server_metastore.database(name).is_some();
         if self.new_names(source).iter().all(is_there) {
-            let ids = ids_by_time(source, self.what, &server_metastore, before);
-            if ids.len() == shards {
+            let ids = ids_by_time(targets, &server_metastore, before);
+            if ids.len() == targets.len() {
                 return Ok(Some(ids));
             }
         }
@@ -133,8 +141,7 @@ fn padding(bytes: usize) -> usize {
 /// The ids that an import gave, as far as the server's metastore shows: shards in groups of the
 /// same times, with ids that it gave out since `before`.
 pub(super) fn ids_by_time(
-    source: &Source,
-    what: &RestoreSelection,
+    targets: &[TargetShard],
     server_metastore: &Data,
     before: u64,
 ) -> ShardIds {
@@ -153,25 +160,15 @@ pub(super) fn ids_by_time(
             shard.path.id,
         );
     }
-    let found: BTreeSet<u64> = source
-        .chains
-        .found
-        .iter()
-        .map(|(shard, _)| shard.id)
-        .collect();
-    let ids = source
-        .live
-        .iter()
-        .filter(|shard| found.contains(&shard.path.id))
-        .filter_map(|shard| {
-            let target = what.target(&shard.path, 0);
-            let id = groups.get(&(
-                target.database,
-                target.retention_policy,
-                shard.start,
-                shard.end,
-            ))?;
-            Some((shard.path.id, *id))
-        });
+    let ids = targets.iter().filter_map(|target| {
+        let path = &target.path;
+        let id = groups.get(&(
+            path.database.clone(),
+            path.retention_policy.clone(),
+            target.start,
+            target.end,
+        ))?;
+        Some((target.id, *id))
+    });
     ids.collect()
 }

@@ -28,9 +28,13 @@ use crate::ops::restore::selection::RestoreSelection;
 use crate::repository::{FileLock, Location, hidden};
 use crate::wire::ShardIds;
 
-/// The number of the journal's form; readers refuse a larger one. In form 2 alone, some series are
-/// restored: who knows only form 1 would go on with all.
-pub(crate) const FORMAT: u32 = 2;
+/// The number of the journal's form; readers refuse a larger one. In form 2, some series are
+/// restored, and in form 3, a retention policy gets other durations: who knows only older forms
+/// would go on with all series, or the old shards.
+pub(crate) const FORMAT: u32 = 3;
+
+/// The form in which some series are restored.
+const SOME_SERIES_FORMAT: u32 = 2;
 
 /// The form in which all series are restored.
 const ALL_SERIES_FORMAT: u32 = 1;
@@ -62,18 +66,22 @@ pub(super) struct Header {
 
 /// The number of the first form that can say what is restored.
 pub(super) fn needed_format(what: &RestoreSelection) -> u32 {
-    match what.series.takes_all() {
-        true => ALL_SERIES_FORMAT,
-        false => FORMAT,
+    if what.durations().is_some() {
+        FORMAT
+    } else if what.series.takes_all() {
+        ALL_SERIES_FORMAT
+    } else {
+        SOME_SERIES_FORMAT
     }
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    /// The server's id of each shard, by its id in the backup.
+    /// The server's id of each shard, by its id in the metastore that was imported: that of the
+    /// backup, where shards are not regrouped.
     Ids(ShardIds),
-    /// A shard, by its id in the backup, that is whole on the server.
+    /// A shard, by the same id, that is whole on the server.
     Done(u64),
 }
 
@@ -90,7 +98,7 @@ pub(crate) struct Interrupted {
     pub header: Header,
     /// The shards' new ids, once the import's reply was there.
     pub ids: Option<ShardIds>,
-    /// The shards that are done, by their old ids.
+    /// The shards that are done, by their ids in the metastore that was imported.
     pub done: Vec<u64>,
 }
 
@@ -287,8 +295,8 @@ impl LiveJournal {
     /// # Errors
     ///
     /// When the disk does not take it.
-    pub(super) fn done(&self, old_id: u64) -> Result<()> {
-        self.line(&Line::Done(old_id))
+    pub(super) fn done(&self, id: u64) -> Result<()> {
+        self.line(&Line::Done(id))
     }
 
     /// Removes the journal: nothing is left to go on with.
@@ -425,6 +433,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::tsm::series_filter::SeriesFilter;
 
     fn begin(directory: &Path, header: &Header) -> Result<LiveJournal> {
         LiveJournal::begin(&directory.into(), header, Context::silent())
@@ -509,6 +518,34 @@ mod tests {
             kind_of(&begin(directory.path(), &header).err().unwrap()),
             ErrorKind::Refused
         );
+    }
+
+    #[test]
+    fn what_older_forms_cannot_say_has_a_form_of_its_own() {
+        let all = RestoreSelection::default();
+        let some = RestoreSelection {
+            series: SeriesFilter {
+                measurements: vec!["m".parse().unwrap()],
+                conditions: Vec::new(),
+            },
+            ..all.clone()
+        };
+        let regrouped = RestoreSelection {
+            shard_duration: Some(1),
+            ..some.clone()
+        };
+        let lasting = RestoreSelection {
+            duration: Some(0),
+            ..all.clone()
+        };
+        let formats = [&all, &some, &regrouped, &lasting].map(needed_format);
+        assert_eq!(formats, [1, 2, 3, 3]);
+        // What an older snap wrote.
+        let old = r#"{"database":"d","retention_policy":null,"shard":null,"new_database":null,"new_retention_policy":null,"start":null,"end":null}"#;
+        let read: RestoreSelection = serde_json::from_str(old).unwrap();
+        assert_eq!(read.database.as_deref(), Some("d"));
+        assert_eq!(read.durations(), None);
+        assert_eq!(serde_json::to_string(&read).unwrap(), old);
     }
 
     #[test]

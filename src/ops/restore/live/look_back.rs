@@ -5,10 +5,10 @@ use std::io::BufReader;
 
 use anyhow::{Context as _, Result};
 
-use super::filtered::{FilteredFiles, Sent};
+use super::filtered::{FilteredFiles, Sent, sent};
+use super::parts::UploadShard;
 use super::target::Live;
 use crate::client::Reply;
-use crate::ops::restore::checked_shard::CheckedShard;
 use crate::retry::{self, Attempts};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, ShardTarReader, TarError};
@@ -37,8 +37,8 @@ impl Live<'_> {
     /// it is to hold.
     pub(super) fn look_back(
         &self,
-        shard: &CheckedShard,
-        filtered: &FilteredFiles,
+        shard: &UploadShard<'_>,
+        filtered: &[FilteredFiles],
     ) -> Result<OnServer> {
         let answer = self.files_on_server(shard)?;
         let mut on_server: BTreeMap<&str, (u64, u32)> = answer
@@ -47,13 +47,13 @@ impl Live<'_> {
             .map(|(name, size, crc)| (name.as_str(), (*size, *crc)))
             .collect();
         let (mut absent, mut same, mut newest, mut is_other) = (None, 0, None, false);
-        for Sent { name, size, crc } in filtered.sent(shard) {
-            let found = on_server.remove(name);
+        for Sent { name, size, crc } in sent(shard, filtered) {
+            let found = on_server.remove(&*name);
             if found == Some((size, crc)) {
                 same += 1;
             } else {
                 is_other |= found.is_some();
-                newest = newest.max(generation(name));
+                newest = newest.max(generation(&name));
                 absent.get_or_insert_with(|| format!("{name} ({size} bytes)"));
             }
         }
@@ -71,14 +71,14 @@ impl Live<'_> {
     }
 
     /// The files that the server has of the shard, with sizes and CRC-32.
-    fn files_on_server(&self, shard: &CheckedShard) -> Result<Vec<(String, u64, u32)>> {
+    fn files_on_server(&self, shard: &UploadShard<'_>) -> Result<Vec<(String, u64, u32)>> {
         let mut attempts = Attempts::default();
         loop {
             let reply = self.client.request(&Request::Shard {
-                id: shard.target.id,
+                id: shard.path.id,
                 since: None,
             })?;
-            if let Some(files) = sums(reply, &shard.target)? {
+            if let Some(files) = sums(reply, &shard.path)? {
                 return Ok(files);
             }
             // A shard that was just put in place may be closed for a moment.

@@ -11,6 +11,7 @@ mod import;
 mod journal;
 mod left_out;
 mod look_back;
+mod parts;
 mod resume;
 mod send;
 mod target;
@@ -19,10 +20,12 @@ mod upload;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::check::{RestoreChecks, check};
 use super::checked_shard::CheckedShard;
+use super::one_type::{OfBackup, ensure_one_type, types_of_all};
+use super::regrouping::{TargetShard, cut_shards};
 use super::report::{RestoreReport, ensure_influxd_opens_names, missing};
 use super::source::{PlannedShard, Source, planned, sets_of};
 use crate::client::Client;
@@ -32,12 +35,14 @@ use crate::ops::selection::ensure_series_found;
 use crate::repository::{Catalog, SetId};
 use crate::sizes::total;
 use crate::text::{plural, size};
+use crate::time::from_nanos;
 use crate::tsm::sought_series::SoughtSeries;
 pub(crate) use journal::line_schema as live_journal_schema;
 use journal::{Header, Interrupted, LiveJournal};
+use parts::{UploadShard, tsm_files};
 use resume::{RestoreStart, Start};
 use target::Live;
-use upload::{Uploaded, tsm_files};
+use upload::Uploaded;
 
 pub use target::LiveOptions;
 
@@ -69,20 +74,23 @@ pub fn restore_live(
 
     let set = options.set.as_deref();
     let selection = live.what.selection(false);
-    let (catalog, (source, planned), _held) =
+    let (catalog, (source, targets, planned), _held) =
         planned(&options.repository, set, context, |catalog| {
             let (selector, bounds) = (run.selector(options), live.what.bounds());
-            let source = Source::read(catalog, selector, &selection, bounds, true, context)?;
+            let mut source = Source::read(catalog, selector, &selection, bounds, true, context)?;
             source.ensure_unique_ids()?;
+            source.regroup(live.what)?;
+            let targets = source.targets(live.what)?;
             let planned = source.planned(live.what, Some)?;
             let sets = sets_of(&planned);
-            Ok(((source, planned), sets))
+            Ok(((source, targets, planned), sets))
         })?;
     source.report_missing(&catalog, &selection, context)?;
+    source.report_regrouping(live.what, context)?;
     let server_metastore = live.metastore()?;
-    let start = run.start(&live, &source, &server_metastore)?;
+    let start = run.start(&live, &source, &targets, &server_metastore)?;
 
-    let mut shards = live.checked(&catalog, &source.set, planned)?;
+    let (targets, shards) = live.checked(&catalog, &source.set, planned, targets)?;
     live.report_left_out(&source, &shards)?;
     let sizes: Vec<u64> = shards
         .iter()
@@ -91,7 +99,7 @@ pub fn restore_live(
         .collect();
     let mut report = RestoreReport {
         set: source.set.clone(),
-        shards: shards.len(),
+        shards: targets.len(),
         files: sizes.len(),
         bytes: total(sizes.iter().copied()),
         metastore: None,
@@ -102,10 +110,15 @@ pub fn restore_live(
         elapsed: Duration::ZERO,
     };
     if options.dry_run {
-        live.describe(&shards);
+        live.describe(&targets, &shards);
     } else {
         let header = run.header(&live, &source, &server_metastore);
-        let uploaded = live.write(&catalog, &source, &mut shards, &header, start)?;
+        let restored = Restored {
+            source: &source,
+            targets: &targets,
+            shards: &shards,
+        };
+        let uploaded = live.write(&catalog, &restored, &header, start)?;
         report.shards = uploaded.shards;
         (report.files, report.bytes) = (uploaded.files, uploaded.bytes);
         report.read_back = options.verify.then_some(uploaded.read_back);
@@ -115,35 +128,70 @@ pub fn restore_live(
     Ok(report)
 }
 
+/// What is restored.
+struct Restored<'a> {
+    source: &'a Source,
+    /// The shards of the target.
+    targets: &'a [TargetShard],
+    /// The checked shards that they are made of.
+    shards: &'a [CheckedShard],
+}
+
 impl Live<'_> {
-    /// Reads the planned shards and checks that they can be sent.
+    /// Reads the planned shards and checks that they can be sent. Shards of the target that get no
+    /// points are left out.
     fn checked(
         &self,
         catalog: &Catalog,
         set: &SetId,
         planned: Vec<PlannedShard>,
-    ) -> Result<Vec<CheckedShard>> {
+        targets: Vec<TargetShard>,
+    ) -> Result<(Vec<TargetShard>, Vec<CheckedShard>)> {
         let apply_deletes = self.options.apply_deletes;
         let checks = RestoreChecks {
             leave_index: true,
             apply_deletes,
             series: Arc::new(SoughtSeries::of(self.what.series.clone())),
+            types: types_of_all(self.what, &scratch_dir()),
             scratch: scratch_dir(),
         };
         let shards = check(catalog, planned, &checks, self.options.jobs, self.context)?;
         ensure_series_found(&checks.series, &format!("set {set}"))?;
         ensure_influxd_opens_names(&shards)?;
-        filtered::ensure_scratch(&shards, apply_deletes)?;
-        Ok(shards)
+        let of_backup = OfBackup {
+            catalog,
+            scratch: &checks.scratch,
+            apply_deletes,
+            stop: self.context.cancel,
+        };
+        let targets = of_backup.without_empty(targets, &shards)?;
+        ensure_one_type(&targets, &shards, &checks, |_, shard, fields| {
+            of_backup.types(shard, fields)
+        })?;
+        let are_cut = !cut_shards(targets.iter()).is_empty();
+        filtered::ensure_scratch(&shards, are_cut, apply_deletes)?;
+        Ok((targets, shards))
     }
 
     /// Tells what would be sent.
-    fn describe(&self, shards: &[CheckedShard]) {
+    fn describe(&self, targets: &[TargetShard], shards: &[CheckedShard]) {
+        let address = self.client.address();
+        if self.what.shard_duration.is_some() {
+            for target in targets {
+                self.context.status(format!(
+                    "would upload {} to {address}, into a shard of {}/{} from {} on",
+                    target.made_of(),
+                    target.path.database,
+                    target.path.retention_policy,
+                    from_nanos(target.start)
+                ));
+            }
+            return;
+        }
         for shard in shards {
             self.context.status(format!(
-                "would upload shard {} to {}, into {}/{} ({}, {})",
+                "would upload shard {} to {address}, into {}/{} ({}, {})",
                 shard.source,
-                self.client.address(),
                 shard.target.database,
                 shard.target.retention_policy,
                 plural(tsm_files(shard).count(), "TSM file"),
@@ -156,16 +204,20 @@ impl Live<'_> {
     fn write(
         &self,
         catalog: &Catalog,
-        source: &Source,
-        shards: &mut [CheckedShard],
+        restored: &Restored<'_>,
         header: &Header,
         start: Start,
     ) -> Result<Uploaded> {
+        let Restored {
+            source,
+            targets,
+            shards,
+        } = *restored;
         let repository = &self.options.repository;
         let (journal, ids, done) = match start {
             Start::Import => {
                 let journal = LiveJournal::begin(repository, header, self.context)?;
-                let ids = self.import(source, header.max_shard_id);
+                let ids = self.import(source, targets, header.max_shard_id);
                 let ids = ids.inspect_err(|_| self.warn_in_part(source, journal.is_kept()))?;
                 (journal, ids, None)
             }
@@ -175,12 +227,8 @@ impl Live<'_> {
             }
         };
         journal.imported(&ids)?;
-        for shard in &mut *shards {
-            let id = ids.get(&shard.source.id);
-            shard.target.id =
-                *id.with_context(|| format!("the server gave shard {} no id", shard.source))?;
-        }
-        let uploaded = self.upload(catalog, shards, &journal, done.as_deref());
+        let shards = UploadShard::all(targets, shards, &ids)?;
+        let uploaded = self.upload(catalog, &shards, &journal, done.as_deref());
         match &uploaded {
             Ok(Uploaded { failed, .. }) if failed.is_empty() => journal.end()?,
             Ok(Uploaded { spoiled, .. }) => {

@@ -7,8 +7,10 @@ use super::journal::{Header, Interrupted, needed_format};
 use super::target::{Live, LiveOptions};
 use crate::error::{Error, ErrorKind};
 use crate::metastore::Data;
+use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::selection::RestoreSelection;
 use crate::ops::restore::source::{SetSelector, Source};
+use crate::shard::ShardPath;
 use crate::wire::ShardIds;
 
 /// Whether a restore is fresh.
@@ -29,9 +31,9 @@ pub(crate) enum Start {
     Import,
     /// With the uploads: an interrupted restore has done the import.
     Upload {
-        /// The new id of each shard by its old one.
+        /// The new id of each shard by that in the metastore that was imported.
         ids: ShardIds,
-        /// The shards that are done, by their old ids.
+        /// The shards that are done, by their ids in that metastore.
         done: Vec<u64>,
     },
 }
@@ -89,6 +91,7 @@ impl<'a> RestoreStart<'a> {
         self,
         live: &Live<'_>,
         source: &Source,
+        targets: &[TargetShard],
         server_metastore: &Data,
     ) -> Result<Start> {
         match self {
@@ -96,7 +99,7 @@ impl<'a> RestoreStart<'a> {
                 live.ensure_absent(source, server_metastore, interrupted)?;
                 Ok(Start::Import)
             }
-            Self::Resumed(interrupted) => live.resumed_at(interrupted, source, server_metastore),
+            Self::Resumed(interrupted) => live.resumed_at(interrupted, targets, server_metastore),
         }
     }
 
@@ -128,7 +131,7 @@ impl Live<'_> {
     fn resumed_at(
         &self,
         interrupted: &Interrupted,
-        source: &Source,
+        targets: &[TargetShard],
         server_metastore: &Data,
     ) -> Result<Start> {
         let (header, address) = (&interrupted.header, self.client.address());
@@ -153,16 +156,25 @@ impl Live<'_> {
                 .hint("leave -resume out to begin anew")
                 .into());
         };
-        let ids = interrupted.ids.clone().unwrap_or_else(|| {
-            ids_by_time(source, self.what, server_metastore, header.max_shard_id)
-        });
-        for (shard, _) in &source.chains.found {
-            let target = ids.get(&shard.id).map(|id| self.what.target(shard, *id));
-            let has_place = target.is_some_and(|target| {
+        let ids = interrupted
+            .ids
+            .clone()
+            .unwrap_or_else(|| ids_by_time(targets, server_metastore, header.max_shard_id));
+        // One that is made of parts of others has none where it gets no points.
+        let is_imported = |target: &&TargetShard| {
+            self.what.shard_duration.is_none() || ids.contains_key(&target.id)
+        };
+        for target in targets.iter().filter(is_imported) {
+            let path = ids.get(&target.id).map(|id| ShardPath {
+                id: *id,
+                ..target.path.clone()
+            });
+            let has_place = path.is_some_and(|path| {
                 let mut known = server_metastore.shards();
-                known.any(|known| known.path == target && known.deleted_at.is_none())
+                known.any(|known| known.path == path && known.deleted_at.is_none())
             });
             if !has_place {
+                let shard = &target.path;
                 return Err(ErrorKind::Refused
                     .error(format!(
                         "the database '{name}' on {address} is not as the interrupted restore left it: shard {shard} has no \

@@ -8,11 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::filtered::FilteredFiles;
+use super::parts::{UploadPart, UploadShard};
 use super::target::Live;
 use crate::cancel::Cancel;
-use crate::ops::restore::checked_shard::{CheckedShard, ShardFile};
+use crate::ops::restore::checked_shard::ShardFile;
 use crate::progress::Event;
 use crate::repository::Catalog;
+use crate::shard::ShardPath;
 use crate::shard_tar::{Member, MemberHeader, ShardTarReader, TarWriter};
 
 /// Bytes sent at a time.
@@ -31,8 +33,8 @@ impl Live<'_> {
     pub(super) fn send(
         &self,
         catalog: &Catalog,
-        shard: &CheckedShard,
-        filtered: &FilteredFiles,
+        shard: &UploadShard<'_>,
+        filtered: &[FilteredFiles],
     ) -> Result<()> {
         let (sender, receiver) = sync_channel(AHEAD);
         let stop = self.context.cancel.child();
@@ -52,7 +54,7 @@ impl Live<'_> {
     }
 
     /// Passes the pieces on to the server as they come.
-    fn forward(&self, shard: &CheckedShard, pieces: Receiver<Piece>) -> Result<()> {
+    fn forward(&self, shard: &UploadShard<'_>, pieces: Receiver<Piece>) -> Result<()> {
         // Nothing is held up before the first piece is there.
         let mut piece = loop {
             match pieces.recv_timeout(TICK) {
@@ -61,7 +63,7 @@ impl Live<'_> {
                 Err(RecvTimeoutError::Disconnected) => bail!("the backup was not read to its end"),
             }
         };
-        let mut upload = self.client.upload(shard.target.id)?;
+        let mut upload = self.client.upload(shard.path.id)?;
         while let Piece::Bytes(bytes) = piece {
             upload.write_all(&bytes).context("sending to the server")?;
             piece = match pieces.recv_timeout(STALL) {
@@ -83,8 +85,8 @@ impl Live<'_> {
     fn pack(
         &self,
         catalog: &Catalog,
-        shard: &CheckedShard,
-        filtered: &FilteredFiles,
+        shard: &UploadShard<'_>,
+        filtered: &[FilteredFiles],
         sender: SyncSender<Piece>,
         stop: &Cancel,
     ) -> Result<()> {
@@ -92,26 +94,30 @@ impl Live<'_> {
             sender,
             pending: Vec::with_capacity(CHUNK),
         };
-        let mut packing = TarPacker {
-            live: self,
-            shard,
-            filtered,
-            tar: TarWriter::new(pieces),
-            stop,
-        };
-        for (source, file) in shard.sources.iter().enumerate() {
-            let reading = || format!("reading {}", catalog.place_of(&file.name));
-            let tar = catalog.open(file, |file| file)?;
-            let mut reader = ShardTarReader::new(tar, &shard.source);
-            packing.pack(&mut reader, source).with_context(reading)?;
+        let mut tar = TarWriter::new(pieces);
+        for (part, filtered) in shard.parts.iter().zip(filtered) {
+            let mut packing = TarPacker {
+                live: self,
+                target: &shard.path,
+                part,
+                filtered,
+                tar: &mut tar,
+                stop,
+            };
+            for (source, file) in part.shard.sources.iter().enumerate() {
+                let reading = || format!("reading {}", catalog.place_of(&file.name));
+                let tar = catalog.open(file, |file| file)?;
+                let mut reader = ShardTarReader::new(tar, &part.shard.source);
+                packing.pack(&mut reader, source).with_context(reading)?;
+            }
         }
-        let mut pieces = packing.tar.finish()?;
+        let mut pieces = tar.finish()?;
         Ok(pieces.hand_on(Piece::End)?)
     }
 
     /// Has the server clear away what a failed upload left: an empty tar reopens the shard.
-    pub(super) fn clear(&self, shard: &CheckedShard) -> Result<()> {
-        let mut upload = self.client.upload(shard.target.id)?;
+    pub(super) fn clear(&self, shard: &UploadShard<'_>) -> Result<()> {
+        let mut upload = self.client.upload(shard.path.id)?;
         upload
             .write_all(&[0; 1024])
             .and_then(|()| upload.finish())
@@ -166,12 +172,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
 }
 
-/// Passes the files of a shard on into the upload, under their new names.
+/// Passes the files of a part of a shard on into the upload, under their new names.
 struct TarPacker<'a> {
     live: &'a Live<'a>,
-    shard: &'a CheckedShard,
+    target: &'a ShardPath,
+    part: &'a UploadPart<'a>,
     filtered: &'a FilteredFiles,
-    tar: TarWriter<Pieces>,
+    tar: &'a mut TarWriter<Pieces>,
     stop: &'a Cancel,
 }
 
@@ -179,7 +186,7 @@ impl TarPacker<'_> {
     /// Packs the files that are to come from one tar.
     fn pack(&mut self, reader: &mut ShardTarReader<impl Read>, source: usize) -> Result<()> {
         while let Some(member) = reader.next_member().map_err(io::Error::from)? {
-            let wanted = self.shard.files.get(&member.name);
+            let wanted = self.part.shard.files.get(&member.name);
             match wanted.filter(|file| file.source == source && member.is_tsm()) {
                 Some(checked) => self.file(reader, &member, checked)?,
                 None => self.stop.check()?,
@@ -202,11 +209,11 @@ impl TarPacker<'_> {
             Some(None) => {}
             Some(Some(file)) => {
                 self.begin_file(member, file.size)?;
-                file.copy_to(&mut self.tar)?;
+                file.copy_to(self.tar)?;
                 self.tar.end()?;
             }
         }
-        let (live, target) = (self.live, &self.shard.target);
+        let (live, target) = (self.live, self.target);
         checked.read_again(reader, &member.name, self.stop, |bytes| {
             if in_its_place.is_none() {
                 self.tar.write_all(bytes)?;
@@ -224,7 +231,9 @@ impl TarPacker<'_> {
     }
 
     fn begin_file(&mut self, member: &Member, size: u64) -> io::Result<()> {
-        let path = format!("{}/{}", self.shard.target, member.name);
+        let name = self.part.names.get(&member.name);
+        let name = name.ok_or_else(|| io::Error::other(format!("{} has no name", member.name)))?;
+        let path = format!("{}/{name}", self.target);
         self.tar
             .begin(&MemberHeader::of_file(&path, size, member.modified))
     }

@@ -5,15 +5,15 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use super::filtered::FilteredFiles;
+use super::filtered::{FilteredFiles, sent};
 use super::journal::LiveJournal;
 use super::look_back::OnServer;
+use super::parts::UploadShard;
 use super::target::Live;
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, kind_of, told};
 use crate::ops::Shortfall;
 use crate::ops::queue::{self, Turn};
-use crate::ops::restore::checked_shard::CheckedShard;
 use crate::progress::{Event, Outcome};
 use crate::repository::Catalog;
 use crate::retry::Attempts;
@@ -38,9 +38,9 @@ pub(crate) struct Uploaded {
 
 /// A shard on its way.
 struct UploadJob<'a> {
-    shard: &'a CheckedShard,
-    /// What of it is sent in another form, once that is made.
-    filtered: Option<FilteredFiles>,
+    shard: &'a UploadShard<'a>,
+    /// What of its parts is sent in another form, once that is made.
+    filtered: Option<Vec<FilteredFiles>>,
     attempts: Attempts,
     /// An earlier run had it whole on the server.
     was_done: bool,
@@ -54,29 +54,23 @@ struct UploadJob<'a> {
     started: Option<Instant>,
 }
 
-/// The TSM files of a shard with their sizes: all that a server takes.
-pub(super) fn tsm_files(shard: &CheckedShard) -> impl Iterator<Item = (&str, u64)> {
-    let files = shard.files.iter().map(|(name, file)| (name, file.size));
-    files.filter(|(name, _)| name.ends_with(".tsm"))
-}
-
 impl Live<'_> {
     /// Uploads all shards. `done` are, where a restore is gone on with, those that were done, by
-    /// their old ids.
+    /// their ids in the metastore that was imported.
     pub(super) fn upload(
         &self,
         catalog: &Catalog,
-        shards: &[CheckedShard],
+        shards: &[UploadShard<'_>],
         journal: &LiveJournal,
         done: Option<&[u64]>,
     ) -> Result<Uploaded> {
         self.context.report(&Event::Shards {
             count: shards.len(),
-            bytes: Some(total(shards.iter().map(tsm_bytes))),
+            bytes: Some(total(shards.iter().map(UploadShard::tsm_bytes))),
         });
         let mut jobs = Vec::with_capacity(shards.len());
         for shard in shards {
-            let was_done = done.is_some_and(|done| done.contains(&shard.source.id));
+            let was_done = done.is_some_and(|done| done.contains(&shard.id));
             jobs.push(UploadJob {
                 shard,
                 filtered: None,
@@ -116,8 +110,8 @@ impl Live<'_> {
         let shard = job.shard;
         let started = *job.started.get_or_insert_with(Instant::now);
         self.context.report(&Event::Started {
-            shard: &shard.target,
-            bytes: Some(tsm_bytes(shard)),
+            shard: &shard.path,
+            bytes: Some(shard.tsm_bytes()),
         });
         // Without being asked to look, what was done stays done.
         let attempt = if job.was_done && !self.options.verify {
@@ -125,7 +119,7 @@ impl Live<'_> {
         } else {
             self.attempt(catalog, &mut job)
         };
-        let error = match attempt.and_then(|()| journal.done(shard.source.id)) {
+        let error = match attempt.and_then(|()| journal.done(shard.id)) {
             Ok(()) => return Turn::Done(Ok(self.uploaded(&job, started))),
             Err(error) => error,
         };
@@ -138,7 +132,7 @@ impl Live<'_> {
         {
             job.again = true;
             self.context.report(&Event::Retry {
-                shard: &shard.target,
+                shard: &shard.path,
                 attempt: job.attempts.failures(),
                 wait,
                 reason: &told(&error),
@@ -155,15 +149,15 @@ impl Live<'_> {
 
     /// A shard is on the server.
     fn uploaded(&self, job: &UploadJob<'_>, started: Instant) -> Uploaded {
-        let sent = job
+        let files = job
             .filtered
             .iter()
-            .flat_map(|filtered| filtered.sent(job.shard));
-        let (files, bytes) = sent.fold((0, 0), |(files, bytes), sent| {
+            .flat_map(|filtered| sent(job.shard, filtered));
+        let (files, bytes) = files.fold((0, 0), |(files, bytes), sent| {
             (files + 1, bytes + sent.size)
         });
         self.context.report(&Event::Finished {
-            shard: &job.shard.target,
+            shard: &job.shard.path,
             outcome: Outcome::Done { files, bytes },
             elapsed: started.elapsed(),
         });
@@ -177,8 +171,8 @@ impl Live<'_> {
     }
 
     /// A shard failed for good.
-    fn failed(&self, shard: &CheckedShard, error: &anyhow::Error, started: Instant) -> Uploaded {
-        let path = &shard.target;
+    fn failed(&self, shard: &UploadShard<'_>, error: &anyhow::Error, started: Instant) -> Uploaded {
+        let path = &shard.path;
         let reason = told(error);
         self.context.report(&Event::Finished {
             shard: path,
@@ -200,9 +194,13 @@ impl Live<'_> {
         let shard = job.shard;
         let filtered = match &mut job.filtered {
             Some(filtered) => filtered,
-            none => none.insert(self.filter(catalog, shard, self.context.cancel)?),
+            none => {
+                let parts = shard.parts.iter();
+                let filtered = parts.map(|part| self.filter(catalog, part, self.context.cancel));
+                none.insert(filtered.collect::<Result<_>>()?)
+            }
         };
-        if filtered.sent(shard).next().is_none() {
+        if sent(shard, filtered).next().is_none() {
             job.read_back = true;
             return Ok(());
         }
@@ -258,17 +256,12 @@ impl Live<'_> {
         }
     }
 
-    fn warn_not_compared(&self, shard: &CheckedShard) {
+    fn warn_not_compared(&self, shard: &UploadShard<'_>) {
         self.context.warn(format!(
             "the server has compacted shard {} already: it was not compared",
-            shard.target
+            shard.path
         ));
     }
-}
-
-/// Bytes of the TSM files of a shard.
-fn tsm_bytes(shard: &CheckedShard) -> u64 {
-    total(tsm_files(shard).map(|(_, size)| size))
 }
 
 /// A shard that only a new beginning can mend.

@@ -2,14 +2,15 @@
 //!
 //! What is to be written is decided ([`plan`]) and the target looked at ([`target`], [`room`]).
 //! Then it is written ([`write`]): shards are checked while they are unpacked out of sight
-//! ([`unpack`], [`staging`]), and when all are sound they take the place of what is there, the
-//! metastore last ([`swap`]). A [`journal`] says what was moved, so that a failed run is put back at
+//! ([`unpack`], [`staging`]) and put together where they are regrouped ([`regroup`]). When all are
+//! sound they take the place of what is there, the metastore last ([`swap`]). A [`journal`] says what was moved, so that a failed run is put back at
 //! once ([`roll_back`]) and a killed one by the next ([`recover`]).
 
 mod journal;
 mod options;
 mod plan;
 mod recover;
+mod regroup;
 mod roll_back;
 mod room;
 mod staging;
@@ -23,8 +24,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::check::check;
+use super::check::{RestoreChecks, check};
 use super::checked_shard::CheckedShard;
+use super::one_type::{OfBackup, ensure_one_type};
+use super::regrouping::cut_shards;
 use super::report::{RestoreReport, missing};
 use super::rewrite::Left;
 use super::source::{planned, sets_of};
@@ -34,7 +37,7 @@ use crate::io::scratch::scratch_dir;
 use crate::ops::selection::ensure_series_found;
 use crate::repository::Catalog;
 use crate::sizes::total;
-use crate::text::{plural, size};
+use crate::text::{name_list, plural, size};
 use crate::tsm::is_tombstone;
 use plan::RestorePlan;
 
@@ -66,7 +69,7 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
         let sets = sets_of(&plan.shards);
         Ok((plan, sets))
     })?;
-    target::ensure_free(plan.shards.iter().map(|shard| &shard.target), options)?;
+    target::ensure_free(&plan.target_paths(), options)?;
     target::ensure_no_strays(&plan, options, context)?;
     // Not needed any more, and as large as there are shards.
     plan.named = None;
@@ -85,7 +88,7 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
     let metastore = plan.metastore.as_ref().zip(options.metadir.as_ref());
     Ok(RestoreReport {
         set: plan.set,
-        shards: shards.len(),
+        shards: plan.targets.as_ref().map_or(shards.len(), Vec::len),
         files: left.files,
         bytes: left.bytes,
         metastore: metastore.map(|(_, metadir)| metadir.join("meta.db")),
@@ -109,15 +112,39 @@ fn dry_run(
     let planned = std::mem::take(&mut plan.shards);
     let shards = check(catalog, planned, &checks, options.jobs, context)?;
     ensure_series_found(&checks.series, &format!("set {}", plan.set))?;
+    regroup_in_backup(catalog, plan, &shards, &checks, options, context)?;
     target::ensure_opens(&shards, options, context)?;
-    room::ensure_room_for_checked(&shards, options)?;
+    let cut = cut_shards(plan.targets.iter().flatten());
+    room::ensure_room_for_checked(&shards, &cut, options)?;
     describe(plan, &shards, options, context);
     let left = shards.iter().map(|shard| expected(shard, options));
-    let left = left.fold(Left::default(), |sum, shard| Left {
-        files: sum.files + shard.files,
-        bytes: sum.bytes.saturating_add(shard.bytes),
-    });
+    let left = left.fold(Left::default(), Left::plus);
     Ok((shards, left))
+}
+
+/// Finds out what is put together of shards of which nothing was unpacked, and whether it can be.
+fn regroup_in_backup(
+    catalog: &Catalog,
+    plan: &mut RestorePlan,
+    shards: &[CheckedShard],
+    checks: &RestoreChecks,
+    options: &RestoreOptions,
+    context: Context<'_>,
+) -> Result<()> {
+    let Some(targets) = plan.targets.clone() else {
+        return Ok(());
+    };
+    let of_backup = OfBackup {
+        catalog,
+        scratch: &checks.scratch,
+        apply_deletes: options.apply_deletes,
+        stop: context.cancel,
+    };
+    plan.retain_targets(of_backup.without_empty(targets, shards)?)?;
+    let targets = plan.targets.as_deref().unwrap_or_default();
+    ensure_one_type(targets, shards, checks, |_, shard, fields| {
+        of_backup.types(shard, fields)
+    })
 }
 
 /// What would be written of a shard: without its tombstones where deletes are applied, and before
@@ -140,7 +167,25 @@ fn describe(
     context: Context<'_>,
 ) {
     let datadir = options.datadir.as_deref().unwrap_or(Path::new(""));
-    for shard in shards {
+    for target in plan.targets.iter().flatten() {
+        context.status(format!(
+            "would write {} from {}",
+            shard_dir(datadir, &target.path).display(),
+            target.made_of()
+        ));
+    }
+    if !plan.vacated.is_empty() {
+        let paths = plan.vacated.iter();
+        let places: Vec<String> = paths
+            .map(|path| shard_dir(datadir, path).display().to_string())
+            .collect();
+        context.status(format!(
+            "would remove {}, whose points come into other shards",
+            name_list(&places)
+        ));
+    }
+    let alone = shards.iter().filter(|_| plan.targets.is_none());
+    for shard in alone {
         let names: Vec<&str> = shard
             .sources
             .iter()

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::influxd_dir;
 use crate::ops::restore::RestoreSelection;
 use crate::ops::restore::check::RestoreChecks;
+use crate::ops::restore::one_type::types_of_all;
 use crate::repository::Location;
 use crate::tsm::sought_series::SoughtSeries;
 
@@ -77,10 +78,13 @@ impl RestoreOptions {
     /// What is done with the files of the backup; files without a name are made in `scratch`.
     pub(super) fn checks(&self, scratch: PathBuf) -> RestoreChecks {
         RestoreChecks {
-            // An index names series that are not restored.
-            leave_index: self.index == IndexKind::Inmem || !self.what.series.takes_all(),
+            // An index names series that are not restored, or not in one shard.
+            leave_index: self.index == IndexKind::Inmem
+                || !self.what.series.takes_all()
+                || self.what.shard_duration.is_some(),
             apply_deletes: self.apply_deletes,
             series: Arc::new(SoughtSeries::of(self.what.series.clone())),
+            types: types_of_all(&self.what, &scratch),
             scratch,
         }
     }
@@ -128,6 +132,26 @@ impl RestoreOptions {
             } if !what.series.takes_all() => usage(
                 "-measurement and -where choose points, and without -datadir none are restored",
                 "add -datadir D, or leave them out",
+            ),
+            Self {
+                metadir: None,
+                what,
+                ..
+            } if what.durations().is_some() => usage(
+                "-shard-duration and -duration need -metadir: durations and shard groups are in the metastore",
+                "add -metadir M, with -merge if it is to keep what it has",
+            ),
+            Self {
+                datadir: None,
+                what:
+                    RestoreSelection {
+                        shard_duration: Some(_),
+                        ..
+                    },
+                ..
+            } => usage(
+                "-shard-duration needs -datadir: the shards are put together anew",
+                "add -datadir D; -duration alone leaves the shards as they are",
             ),
             Self {
                 merge: true,

@@ -1,7 +1,7 @@
 //! Deciding what a restore into directories is made of: which shards, under which names and ids,
 //! with which metastore.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -11,14 +11,17 @@ use super::journal::META_FILES;
 use super::options::RestoreOptions;
 use crate::context::Context;
 use crate::error::ErrorKind;
-use crate::influxd_dir::ensure_directory_name;
+use crate::influxd_dir::{ensure_directory_name, shard_dir};
 use crate::io::open::read_bounded;
 use crate::metastore::Data;
 use crate::metastore::edit::{Pick, merge, rename};
+use crate::metastore::regroup::without_groups;
 use crate::metastore::users::{UserCount, add_users};
 use crate::ops::Shortfall;
+use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::source::{PlannedShard, SetSelector, Source};
 use crate::repository::{Catalog, SetId};
+use crate::shard::ShardPath;
 use crate::text::{name_list, plural};
 use crate::wire::{MAX_META_BYTES, ShardIds};
 
@@ -30,6 +33,10 @@ pub(crate) struct RestorePlan {
     pub named: Option<Data>,
     /// The shards to restore.
     pub shards: Vec<PlannedShard>,
+    /// The shards of the target, where they are other ones.
+    pub targets: Option<Vec<TargetShard>>,
+    /// Shards that are there, and whose points come into other ones.
+    pub vacated: Vec<ShardPath>,
     /// What of the selection is not in the backup.
     pub missing: Vec<Shortfall>,
     /// What becomes of the backup's users, where they are added.
@@ -48,6 +55,40 @@ pub(crate) struct NewMetastore {
     pub replaces: Option<Vec<u8>>,
 }
 
+impl RestorePlan {
+    /// What the shards that are replaced are called in the target.
+    pub(super) fn target_paths(&self) -> Vec<&ShardPath> {
+        match &self.targets {
+            Some(targets) => {
+                let made = targets.iter().map(|target| &target.path);
+                made.chain(&self.vacated).collect()
+            }
+            None => self.shards.iter().map(|shard| &shard.target).collect(),
+        }
+    }
+
+    /// Leaves shards of the target out that are none of these.
+    ///
+    /// # Errors
+    ///
+    /// When the metastore is malformed.
+    pub(super) fn retain_targets(&mut self, left: Vec<TargetShard>) -> Result<()> {
+        let Some(targets) = self.targets.replace(left.clone()) else {
+            return Ok(());
+        };
+        let left: HashSet<&ShardPath> = left.iter().map(|target| &target.path).collect();
+        let gone: HashSet<&ShardPath> = targets
+            .iter()
+            .map(|target| &target.path)
+            .filter(|path| !left.contains(path))
+            .collect();
+        if let Some(metastore) = self.metastore.as_mut().filter(|_| !gone.is_empty()) {
+            metastore.bytes = without_groups(&metastore.bytes, &gone)?;
+        }
+        Ok(())
+    }
+}
+
 impl NewMetastore {
     /// The files it becomes, and their content, the metastore last.
     pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
@@ -63,7 +104,7 @@ pub(super) fn plan(
 ) -> Result<RestorePlan> {
     // A merge brings in what somebody would miss; a server has an `_internal` of its own.
     let selection = options.what.selection(!options.merge);
-    let source = Source::read(
+    let mut source = Source::read(
         catalog,
         SetSelector::named(options.set.as_deref()),
         &selection,
@@ -74,6 +115,7 @@ pub(super) fn plan(
     if options.merge {
         source.ensure_unique_ids()?;
     }
+    source.regroup(&options.what)?;
     let renamed = renamed(&source, options)?;
     let Target {
         metastore,
@@ -86,21 +128,51 @@ pub(super) fn plan(
         ensure_names_stay_inside(&data)?;
         named = Some(data);
     }
-    let shards = source.planned(&options.what, |old| match &shard_ids {
+    let new_id = |old| match &shard_ids {
         Some(ids) => ids.get(&old).copied(),
         None => Some(old),
-    })?;
+    };
+    let targets = source.regrouped(&options.what, new_id)?;
+    let shards = match &targets {
+        Some(_) => source.planned(&options.what, Some)?,
+        None => source.planned(&options.what, new_id)?,
+    };
     if options.datadir.is_some() {
         source.report_missing(catalog, &selection, context)?;
+        source.report_regrouping(&options.what, context)?;
     }
     Ok(RestorePlan {
         metastore,
         named,
         shards,
+        vacated: vacated(&source, targets.as_deref(), options),
+        targets,
         missing: source.chains.missing,
         users,
         set: source.set,
     })
+}
+
+/// The shards that are in the target's data directory already, and that regrouping leaves without
+/// points. Their series would show with those of the database.
+fn vacated(
+    source: &Source,
+    targets: Option<&[TargetShard]>,
+    options: &RestoreOptions,
+) -> Vec<ShardPath> {
+    let (Some(targets), Some(datadir)) = (targets, &options.datadir) else {
+        return Vec::new();
+    };
+    // With a merge, there is nothing of the database yet.
+    if options.merge {
+        return Vec::new();
+    }
+    let made: HashSet<&ShardPath> = targets.iter().map(|target| &target.path).collect();
+    let old = source.chains.found.iter();
+    let old = old.map(|(path, _)| options.what.target(path, path.id));
+    let is_there = |path: &ShardPath| shard_dir(datadir, path).exists();
+    old.filter(|path| !made.contains(path) && is_there(path))
+        .collect()
 }
 
 /// Refuses names that lead out of a data directory, with or without a shard in this backup: influxd
@@ -207,7 +279,7 @@ fn merged(
     options: &RestoreOptions,
     context: Context<'_>,
 ) -> Result<Target> {
-    let picks = picks(source, options)?;
+    let picks = picks(source, backup, options)?;
     let merged = merge(existing, source, &picks).with_context(|| {
         ErrorKind::Refused
             .error(format!("adding to {}", metadir.join("meta.db").display()))
@@ -299,8 +371,9 @@ pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
 
 /// What of the backup's metastore a merge adds: what was asked for, or all databases but
 /// `_internal`.
-fn picks(source: &[u8], options: &RestoreOptions) -> Result<Vec<Pick>> {
+fn picks(source: &[u8], backup: &Source, options: &RestoreOptions) -> Result<Vec<Pick>> {
     let what = &options.what;
+    let shards = what.shard.map(|id| backup.regrouped_ids(id));
     let policy = what
         .new_retention_policy
         .clone()
@@ -308,7 +381,7 @@ fn picks(source: &[u8], options: &RestoreOptions) -> Result<Vec<Pick>> {
     let pick = |database: String| Pick {
         database,
         policy: policy.clone(),
-        shards: what.shard.map(|id| BTreeSet::from([id])),
+        shards: shards.clone(),
         deleted_groups: false,
         continuous_queries: true,
         subscriptions: true,

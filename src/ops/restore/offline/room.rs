@@ -1,6 +1,6 @@
 //! Whether the file systems of the target have enough free space for what is to be written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -50,14 +50,19 @@ pub(crate) fn ensure_room_to_begin(
     })
 }
 
-/// Refuses file systems that have no room for shards that were read.
+/// Refuses file systems that have no room for shards that were read. The files of those in `cut`
+/// are written anew in any case.
 pub(crate) fn ensure_room_for_checked(
     shards: &[CheckedShard],
+    cut: &BTreeSet<u64>,
     options: &RestoreOptions,
 ) -> Result<()> {
     ensure_room_for(options, shards, |shard| {
         let files = shard.bytes();
-        let rewritten = vec![shard.largest_rewritten(options.apply_deletes)];
+        let rewritten = vec![match cut.contains(&shard.source.id) {
+            true => shard.largest(),
+            false => shard.largest_rewritten(options.apply_deletes),
+        }];
         (&shard.target, Needed { files, rewritten })
     })
 }

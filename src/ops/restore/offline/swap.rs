@@ -12,7 +12,6 @@ use super::staging::{HiddenFolders, ShardStaging, folder, staging_for};
 use crate::context::Context;
 use crate::influxd_dir::{Ownership, shard_dir};
 use crate::io::durable;
-use crate::ops::restore::checked_shard::CheckedShard;
 use crate::shard::ShardPath;
 
 /// Shards and a metastore that are ready to take their places, as the journal has it.
@@ -34,14 +33,15 @@ pub(crate) enum Swapped {
 }
 
 impl<'a> Swap<'a> {
-    /// Writes down what will be moved. From here on, a run that is killed is put back by the next.
+    /// Writes down what will be moved: shards, each with its place in the staging, and the
+    /// metastore. From here on, a run that is killed is put back by the next.
     ///
     /// # Errors
     ///
     /// When the journal, or the copies of the files that are replaced, cannot be written.
     pub(super) fn prepare(
         plan: &'a RestorePlan,
-        shards: &[CheckedShard],
+        prepared: &[(usize, &ShardPath)],
         staging: &ShardStaging,
         hidden: &'a HiddenFolders<'_>,
         ownership: &'a Ownership,
@@ -49,10 +49,10 @@ impl<'a> Swap<'a> {
     ) -> Result<Self> {
         let metastore = options.metadir.as_deref().zip(plan.metastore.as_ref());
         let mut journal = SwapJournal::default();
-        for (index, shard) in shards.iter().enumerate() {
+        for (index, target) in prepared {
             journal
                 .moves
-                .extend(moves(index, &shard.target, staging, options)?);
+                .extend(moves(*index, target, staging, options)?);
         }
         if let Some((metadir, metastore)) = metastore {
             journal.files = copied(metadir, metastore, &hidden.main().join("old"))?;

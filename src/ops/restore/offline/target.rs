@@ -59,10 +59,7 @@ pub(crate) fn ensure_not_running(options: &RestoreOptions) -> Result<()> {
 }
 
 /// Refuses a target that holds data where shards are to go, unless `-force`.
-pub(crate) fn ensure_free<'a>(
-    shards: impl Iterator<Item = &'a ShardPath>,
-    options: &RestoreOptions,
-) -> Result<()> {
+pub(crate) fn ensure_free(shards: &[&ShardPath], options: &RestoreOptions) -> Result<()> {
     let Some(datadir) = &options.datadir else {
         return Ok(());
     };
@@ -99,7 +96,7 @@ pub(crate) fn ensure_no_strays(
         return Ok(());
     };
     let mut known: HashSet<ShardPath> = named.shards().map(|shard| shard.path).collect();
-    known.extend(plan.shards.iter().map(|shard| shard.target.clone()));
+    known.extend(plan.target_paths().into_iter().cloned());
     let strays: Vec<String> = shards_below(datadir)
         .into_iter()
         .filter(|shard| !known.contains(shard))

@@ -19,6 +19,9 @@ use crate::io::sync_behind::{SyncQueue, sync_behind};
 use crate::ops::queue::{self, Turn};
 use crate::ops::restore::check::{RestoreChecks, ShardChecker, not_rewritable};
 use crate::ops::restore::checked_shard::CheckedShard;
+use crate::ops::restore::members::ShardMembers;
+use crate::ops::restore::occupied::{parts_with_points, without_empty};
+use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::rewrite::{Left, rewrite};
 use crate::ops::restore::source::PlannedShard;
 use crate::ops::unpack_dir::UnpackDir;
@@ -84,6 +87,42 @@ impl Unpacker<'_> {
         });
         let shards = shards.collect();
         Ok((shards, all))
+    }
+
+    /// The files of a shard that were unpacked into `directory`.
+    pub(super) fn members<'b>(
+        &'b self,
+        directory: &'b Path,
+        shard: &'b CheckedShard,
+    ) -> ShardMembers<'b> {
+        ShardMembers {
+            catalog: self.catalog,
+            shard: &shard.source,
+            sources: &shard.sources,
+            files: &shard.files,
+            unpacked: Some(directory),
+            scratch: &self.checks.scratch,
+            stop: self.context.cancel,
+        }
+    }
+
+    /// Leaves out parts without a point of shards that were unpacked, and shards of the target that
+    /// have no others.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be read.
+    pub(super) fn without_empty(
+        &self,
+        targets: Vec<TargetShard>,
+        shards: &[CheckedShard],
+    ) -> Result<Vec<TargetShard>> {
+        without_empty(targets, shards, |index, shard, parts| {
+            let directory = self.staging.prepared(index);
+            // Files of which nothing was left are gone.
+            let is_there = |name: &str| directory.join(name).exists();
+            parts_with_points(&self.members(&directory, shard), parts, is_there)
+        })
     }
 
     /// Unpacks one shard, and tells of it.

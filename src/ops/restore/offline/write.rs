@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::journal::ensure_no_foreign_links;
 use super::options::RestoreOptions;
 use super::plan::RestorePlan;
+use super::regroup::Regrouping;
 use super::staging::{HiddenFolders, ShardStaging};
 use super::swap::{Swap, Swapped};
 use super::target;
@@ -15,10 +16,11 @@ use crate::context::Context;
 use crate::influxd_dir::{Ownership, shard_dir};
 use crate::io::durable;
 use crate::ops::restore::checked_shard::CheckedShard;
+use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::rewrite::Left;
-use crate::ops::restore::source::PlannedShard;
 use crate::ops::selection::ensure_series_found;
 use crate::repository::Catalog;
+use crate::shard::ShardPath;
 
 /// Unpacks, checks and writes what was planned: the shards, and what they hold now.
 ///
@@ -54,15 +56,18 @@ fn write_below(
     let ownership = Ownership::below(home)?;
     ownership.create_dirs(home)?;
     let hidden = HiddenFolders::claim(options, home, context)?;
+    ensure_own_links(&plan.target_paths(), options)?;
     let mut planned = std::mem::take(&mut plan.shards);
     planned.sort_by(|a, b| a.source.cmp(&b.source));
-    ensure_own_links(&planned, options)?;
     // Nobody's any more: a run that was killed at its very end may have left it, and nothing in it
     // is to be moved back.
     hidden.remove_others()?;
 
-    let targets = planned.iter().map(|shard| &shard.target);
-    let staging = ShardStaging::of(targets, options.datadir.as_deref(), hidden.main())?;
+    // Shards that are put together are prepared behind those that they are made of.
+    let sources = planned.iter().map(|shard| &shard.target);
+    let targets = plan.targets.iter().flat_map(|_| plan.target_paths());
+    let prepared = sources.chain(targets);
+    let staging = ShardStaging::of(prepared, options.datadir.as_deref(), hidden.main())?;
     let checks = options.checks(hidden.main().to_owned());
     let unpacker = Unpacker {
         catalog,
@@ -76,17 +81,24 @@ fn write_below(
     let written = unpacker.unpack(planned).and_then(|(shards, left)| {
         ensure_series_found(&checks.series, &format!("set {}", plan.set))?;
         target::ensure_opens(&shards, options, context)?;
+        let left = match plan.targets.clone() {
+            Some(targets) => put_together(&unpacker, plan, targets, &shards)?,
+            None => left,
+        };
+        let prepared = prepared_shards(plan, &shards);
         // Under the lock, once more: what was looked at may have changed while the backup was read.
         target::ensure_not_running(options)?;
-        target::ensure_free(shards.iter().map(|shard| &shard.target), options)?;
+        let paths: Vec<&ShardPath> = prepared.iter().map(|(_, path)| *path).collect();
+        target::ensure_free(&paths, options)?;
         target::ensure_same_metastore(plan, options)?;
-        let swap = Swap::prepare(plan, &shards, &staging, &hidden, &ownership, options)?;
+        let swap = Swap::prepare(plan, &prepared, &staging, &hidden, &ownership, options)?;
         let swapped = swap.commit(context)?;
         Ok((shards, left, swapped))
     });
     // What may have to be moved back is kept.
     match written {
         Ok((shards, left, Swapped::Durable)) => {
+            remove_vacated(plan, options);
             let _ = hidden.remove();
             Ok((shards, left))
         }
@@ -100,12 +112,59 @@ fn write_below(
     }
 }
 
+/// Puts the shards of the target together out of those that were unpacked, and makes empty ones in
+/// place of those that are left without points; what all of them hold.
+fn put_together(
+    unpacker: &Unpacker<'_>,
+    plan: &mut RestorePlan,
+    targets: Vec<TargetShard>,
+    shards: &[CheckedShard],
+) -> Result<Left> {
+    plan.retain_targets(unpacker.without_empty(targets, shards)?)?;
+    let regrouping = Regrouping {
+        unpacker,
+        shards,
+        targets: plan.targets.as_deref().unwrap_or_default(),
+    };
+    let left = regrouping.run()?;
+    let behind = shards.len() + regrouping.targets.len();
+    for nth in 0..plan.vacated.len() {
+        let directory = unpacker.staging.prepared(behind + nth);
+        unpacker.ownership.create_dirs(&directory)?;
+    }
+    Ok(left)
+}
+
+/// The shards that are moved into place, each with its place in the staging.
+fn prepared_shards<'a>(
+    plan: &'a RestorePlan,
+    shards: &'a [CheckedShard],
+) -> Vec<(usize, &'a ShardPath)> {
+    match &plan.targets {
+        Some(_) => (shards.len()..).zip(plan.target_paths()).collect(),
+        None => {
+            let paths = shards.iter().map(|shard| &shard.target);
+            paths.enumerate().collect()
+        }
+    }
+}
+
+/// Removes what is left of shards whose points came into other ones: empty directories, which
+/// nobody minds.
+fn remove_vacated(plan: &RestorePlan, options: &RestoreOptions) {
+    if let Some(datadir) = &options.datadir {
+        for path in &plan.vacated {
+            let _ = durable::remove_empty_dir(&shard_dir(datadir, path));
+        }
+    }
+}
+
 /// Refuses links on the way to where shards are to go that somebody else made.
-fn ensure_own_links(shards: &[PlannedShard], options: &RestoreOptions) -> Result<()> {
+fn ensure_own_links(shards: &[&ShardPath], options: &RestoreOptions) -> Result<()> {
     let waldir = options.wal_dir();
     for root in [&options.datadir, &waldir].into_iter().flatten() {
         for shard in shards {
-            ensure_no_foreign_links(root, &shard_dir(root, &shard.target))?;
+            ensure_no_foreign_links(root, &shard_dir(root, shard))?;
         }
     }
     Ok(())

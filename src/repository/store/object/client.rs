@@ -14,7 +14,7 @@ use reqwest::Url;
 
 use super::aws::{self, Environment};
 use super::settings::{ObjectSettings, S3Checksum};
-use super::transport::Transport;
+use super::transport::{BodyMd5, Transport};
 use super::url::{ObjectUrl, Provider};
 use crate::error::ErrorKind;
 
@@ -45,6 +45,11 @@ pub(super) struct S3Client {
 }
 
 impl Client {
+    /// The MD5 of a body that is to be uploaded, if uploads carry it.
+    pub(super) fn md5_of(&self, body: &[u8]) -> Option<BodyMd5> {
+        self.transport.as_ref()?.md5_of(body)
+    }
+
     /// A client for a bucket, as the settings and the environment say.
     ///
     /// # Errors

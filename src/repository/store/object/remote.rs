@@ -1,6 +1,7 @@
 //! A bucket that is asked again as long as that may help, by one policy for all requests.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ pub(super) struct Remote {
     /// What is known of the service, by all that ask it.
     server: Server,
     retries: u32,
+    /// Whether any request was done.
+    has_served: AtomicBool,
     /// Why it was given up.
     gave_up: Mutex<Option<Trouble>>,
     notice: Notice,
@@ -48,6 +51,7 @@ impl Remote {
             client: RwLock::new(Arc::new(client)),
             server: Server::new(retries),
             retries,
+            has_served: AtomicBool::new(false),
             gave_up: Mutex::default(),
             notice,
             cancel: Mutex::new(Cancel::of_process()),
@@ -140,6 +144,7 @@ impl Remote {
             let trouble = match asked {
                 Ok(given) => {
                     self.server.answered();
+                    self.has_served.store(true, Ordering::Relaxed);
                     return Ok(given);
                 }
                 Err(error) => Trouble::of(&error),
@@ -149,7 +154,7 @@ impl Remote {
                     self.server.answered();
                     continue;
                 }
-                _ if !trouble.may_pass() => {
+                _ if !self.may_pass(&trouble) => {
                     self.server.answered();
                     return Err(trouble);
                 }
@@ -174,6 +179,12 @@ impl Remote {
             // Its own count goes on.
             let _ = alone.gate(Instant::now());
         }
+    }
+
+    /// Whether the same request may do better. Who has given credentials before will again.
+    fn may_pass(&self, trouble: &Trouble) -> bool {
+        let had_credentials = self.has_served.load(Ordering::Relaxed);
+        trouble.may_pass() || (trouble.kind == Kind::NoCredentials && had_credentials)
     }
 
     /// That a service with this trouble is asked again.

@@ -1,6 +1,7 @@
 //! Tests of object storage: over objects in memory that fail when told to, and against a server
 //! that answers each request with what a script says.
 
+mod many_sets;
 mod memory;
 mod scripted;
 
@@ -179,6 +180,22 @@ fn a_request_whose_answer_is_lost_is_repeated_and_what_it_did_counts() {
             assert_eq!(read_bounded(&store, "file", 1 << 30).unwrap(), content);
         }
     }
+}
+
+#[test]
+fn who_gives_credentials_is_asked_again_only_where_it_gave_some_before() {
+    let metadata = "169.254.169.254";
+    let objects = Arc::default();
+    let store = over(&objects, 1);
+    objects.fail_without(metadata, 1);
+    let error = write(&store, "one", b"x").unwrap_err();
+    assert!(error.to_string().contains("no credentials"), "{error:#}");
+    assert_eq!(objects.calls().len(), 1);
+    objects.fail_at(0, false);
+    write(&store, "one", b"x").unwrap();
+    objects.fail_without(metadata, 1);
+    write(&store, "two", b"x").unwrap();
+    assert_eq!(objects.calls().len(), 2);
 }
 
 #[test]

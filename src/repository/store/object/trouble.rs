@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Busy {
         retry_after: Option<Duration>,
     },
+    /// What arrived is not what was sent.
+    Damaged,
     /// No answer came.
     Unreached,
     /// The bucket is in this region.
@@ -36,6 +38,8 @@ pub(super) enum Kind {
     Clock(i64),
     /// There is nobody to give credentials.
     NoCredentials,
+    /// The credentials, or what new ones are asked for with, do not count any more.
+    Expired,
     /// Whatever else.
     Other,
 }
@@ -105,7 +109,7 @@ impl Trouble {
     /// Whether the same request may do better.
     pub(super) fn may_pass(&self) -> bool {
         match self.kind {
-            Kind::Busy { .. } | Kind::Unreached => true,
+            Kind::Busy { .. } | Kind::Damaged | Kind::Unreached => true,
             // Signed long before it was sent.
             Kind::Clock(apart) => apart.abs() < LATE,
             _ => false,
@@ -147,10 +151,15 @@ impl Trouble {
                     ))
                     .hint("set the clock, with chrony or NTP")
             }
+            Kind::Expired => ErrorKind::Failed
+                .error(format!(
+                    "{place}: the credentials have expired ({why}); they came from {source}"
+                ))
+                .hint("renew them, and run snap again; a role is renewed while a run goes on"),
             Kind::NoCredentials => ErrorKind::Failed
                 .error(format!("no credentials for {url}: {source}, and {why}"))
                 .hint(credentials_hint(url)),
-            Kind::PastTheEnd | Kind::Other => {
+            Kind::PastTheEnd | Kind::Damaged | Kind::Other => {
                 let error = ErrorKind::Failed.error(format!("{place}: {why}"));
                 match hint_of(why) {
                     Some(hint) => error.hint(hint),
@@ -193,6 +202,14 @@ fn kind_of_answer(answer: &Answer) -> Kind {
             | "OperationAborted"
             | "ConditionalRequestConflict",
         ) => busy(),
+        (_, "BadDigest" | "XAmzContentSHA256Mismatch") => Kind::Damaged,
+        (
+            _,
+            "ExpiredToken"
+            | "ExpiredTokenException"
+            | "InvalidIdentityToken"
+            | "TokenRefreshRequired",
+        ) => Kind::Expired,
         (301 | 307 | 400, _) if answer.region.is_some() => {
             Kind::Elsewhere(answer.region.clone().unwrap_or_default())
         }
@@ -217,13 +234,15 @@ fn credentials_hint(url: &ObjectUrl) -> &'static str {
     }
 }
 
+/// What an upload that was damaged again and again says.
+const DAMAGED: &str =
+    "what arrived is not what was sent: something on the way, or the storage, is faulty";
+
 /// What helps against what a service says.
 fn hint_of(why: &str) -> Option<&'static str> {
     let rules = [
-        (
-            "BadDigest",
-            "what arrived is not what was sent: something on the way, or the storage, is faulty",
-        ),
+        ("BadDigest", DAMAGED),
+        ("XAmzContentSHA256Mismatch", DAMAGED),
         (
             "Content-MD5",
             "a bucket with Object Lock demands checksums: set SNAP_S3_CHECKSUM=sha256",
@@ -274,6 +293,7 @@ mod tests {
             (429, ""),
             (502, ""),
             (409, "OperationAborted"),
+            (400, "BadDigest"),
         ] {
             assert!(passes(status, code), "{status} {code}");
         }

@@ -23,6 +23,7 @@ use super::client::Client;
 use super::parts::Part;
 use super::remote::Remote;
 use super::runtime;
+use super::transport::with_known_md5;
 use super::trouble::{Kind, Trouble};
 use crate::error::{Error, ErrorKind};
 use crate::repository::store::StagedObject;
@@ -253,11 +254,15 @@ impl Upload {
         let size = content.len() as u64;
         let (send, receive) = oneshot::channel();
         let (remote, path, id) = (object.remote.clone(), object.path.clone(), self.id.clone());
+        let md5 = remote.client().md5_of(&content);
         runtime::handle()?.spawn(async move {
             let put = |client: Arc<Client>| {
                 let (path, id) = (path.clone(), id.clone());
-                let payload = PutPayload::from(content.clone());
-                async move { client.objects.put_part(&path, &id, number, payload).await }
+                let (payload, md5) = (PutPayload::from(content.clone()), md5.clone());
+                async move {
+                    let put = client.objects.put_part(&path, &id, number, payload);
+                    with_known_md5(md5, put).await
+                }
             };
             let sent = remote.send(put).await;
             // There is room for another part before whoever waits for this one goes on.
@@ -299,7 +304,11 @@ pub(super) fn put_whole(
     mode: PutMode,
 ) -> Result<(), Error> {
     let (asked, name) = (remote.clone(), name.to_owned());
-    remote.wait(async move { put(&asked, &name, content, mode).await })?
+    let md5 = remote.client().md5_of(&content);
+    remote.wait(async move {
+        let put = put(&asked, &name, content, mode);
+        with_known_md5(md5, put).await
+    })?
 }
 
 /// Writes an object in one request. One that is there already is an error, where `mode` says so;

@@ -4,6 +4,8 @@
 use std::thread;
 
 use super::*;
+use crate::repository::hidden::REMOVAL;
+use crate::repository::record::Content;
 use crate::repository::store::Turns;
 
 /// What a run came to: the set that it made, if it was to make one.
@@ -61,8 +63,10 @@ fn forgetting(sets: &[&SetRecord]) -> Run {
         let (maintenance, _) = begun?;
         let (catalog, unreadable) = Catalog::of(store)?;
         assert!(unreadable.is_empty(), "{unreadable:?}");
+        // What an increment builds on stays, as whoever chooses the sets sees to.
+        let is_built_on = catalog.records().any(|set| set.selection.since.is_some());
         let all = catalog.sets().iter().enumerate();
-        let which = all.filter(|(_, set)| sets.contains(&set.id));
+        let which = all.filter(|(_, set)| sets.contains(&set.id) && !is_built_on);
         let which = which.map(|(at, _)| at).collect();
         maintenance.remove(&catalog, &which, &cancel)?;
         Ok(None)
@@ -179,6 +183,16 @@ fn expect_sound(objects: &Arc<MemoryStore>, outcomes: &[Outcome; 2], order: Orde
         }
         for made in outcomes.iter().flatten().flatten() {
             assert!(sets.contains(made), "{order:?}: {} is gone", made.id);
+            // A set is told by when it was begun.
+            let needs = made.selection.since.is_some();
+            let has_parent = sets
+                .iter()
+                .any(|set| Some(set.started) == made.selection.since);
+            assert!(
+                !needs || has_parent,
+                "{order:?}: {} lacks its parent",
+                made.id
+            );
         }
     }
     let sets: Vec<SetRecord> = catalog(&store).records().cloned().collect();
@@ -201,6 +215,46 @@ fn a_backup_that_shares_what_a_removal_takes_is_whole() {
             objects.set_grace(grace);
             let file = shard_file(&first).clone();
             let runs = [forgetting(&[&first, &second]), sharing(file)];
+            Scene::of(objects, runs)
+        });
+        assert!(made > failed, "{made} made, {failed} failed");
+    }
+}
+
+/// A run that makes an increment to a set where that can be built on, else a whole set.
+fn building_on(parent: &SetRecord) -> Run {
+    let (id, started) = (parent.id.clone(), parent.started);
+    Box::new(move |store| {
+        let cancel = Cancel::default();
+        let mut writer = try_begin(&store, false)?;
+        let (catalog, _) = Catalog::of(store.clone())?;
+        let hidden = store.list(Folder::Hidden)?;
+        let is_going = hidden
+            .iter()
+            .any(|entry| own_name(&entry.name) == Some((id.as_str(), REMOVAL)));
+        let is_there = catalog.sets().iter().any(|set| set.id == id);
+        reserve(&mut writer, Layout::Portable)?;
+        let mut record = record(&writer, Layout::Portable);
+        if is_there && !is_going {
+            writer.builds_on([id]);
+            record.selection.since = Some(started);
+            record.shards[0].content = Content::Since;
+        }
+        let files = SetFiles {
+            meta: b"meta".to_vec(),
+            shards: vec![(0, write_shard(&writer)?)],
+        };
+        writer.commit(record, &files, &cancel).map(Some)
+    })
+}
+
+#[test]
+fn an_increment_is_never_left_without_the_set_that_a_removal_takes() {
+    for grace in [Duration::ZERO, DAY] {
+        let (made, failed) = in_each_order(|| {
+            let (objects, store, first) = Scene::with_sets(grace);
+            let second = catalog(&store).records().next_back().unwrap().clone();
+            let runs = [forgetting(&[&first, &second]), building_on(&second)];
             Scene::of(objects, runs)
         });
         assert!(made > failed, "{made} made, {failed} failed");

@@ -20,7 +20,7 @@ use object_store::{
 
 use super::super::answer::Unanswered;
 
-const PAGE: usize = 10;
+pub(super) const PAGE: usize = 10;
 
 /// Objects in memory.
 #[derive(Debug, Default)]
@@ -34,6 +34,8 @@ pub(super) struct Objects {
     /// Whether that is done, and only its answer lost.
     is_done: AtomicUsize,
     has_failed: AtomicUsize,
+    /// Who does not answer then, if that is not the storage.
+    silent: Mutex<Option<&'static str>>,
 }
 
 impl Objects {
@@ -42,6 +44,12 @@ impl Objects {
         self.failing.store(call, Ordering::SeqCst);
         self.is_done.store(is_done.into(), Ordering::SeqCst);
         self.has_failed.store(0, Ordering::SeqCst);
+    }
+
+    /// As [`Objects::fail_at`], because this host does not answer.
+    pub(super) fn fail_without(&self, host: &'static str, call: usize) {
+        self.fail_at(call, false);
+        *self.silent.lock().unwrap() = Some(host);
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -75,7 +83,7 @@ impl Objects {
             does.await?;
         }
         let lost = Unanswered {
-            host: "memory".to_owned(),
+            host: self.silent.lock().unwrap().unwrap_or("memory").to_owned(),
             why: "connection reset".to_owned(),
             may_pass: true,
         };

@@ -5,6 +5,10 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use md5::{Digest, Md5};
+
 use super::super::aws::Environment;
 use super::super::settings::{ObjectSettings, S3Checksum};
 use super::*;
@@ -84,6 +88,18 @@ impl Script {
         store_at("gs://bucket/p", settings, &Environment(&emulator))
     }
 
+    /// A store of which the variables say where credentials come from.
+    fn store_of_role(&self, variables: &[(&str, &str)]) -> ObjectStore {
+        let mut settings = ObjectSettings::default();
+        settings.s3.endpoint = Some(self.endpoint.clone());
+        let variable = |name: &str| {
+            let mut variables = variables.iter();
+            let (_, value) = variables.find(|(variable, _)| *variable == name)?;
+            Some((*value).to_owned())
+        };
+        store_at("s3://bucket/p", settings, &Environment(&variable))
+    }
+
     fn store(&self, retries: u32) -> ObjectStore {
         self.store_with(retries, None)
     }
@@ -140,6 +156,92 @@ fn an_object_is_put_by_path_with_a_signed_hash_and_no_other_checksum() {
         assert_eq!(head.contains(md5), checksum.is_none(), "{head}");
         assert!(!head.contains("hush"));
     }
+}
+
+/// Writes an object, long enough after the last one that credentials are asked for anew which are
+/// about to expire.
+fn write_later(store: &ObjectStore) -> anyhow::Result<String> {
+    thread::sleep(Duration::from_millis(150));
+    write(store, "meta.00", b"x")
+}
+
+#[test]
+fn a_role_by_a_token_is_renewed_while_a_run_goes_on_and_a_token_that_expired_is_told() {
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(60);
+    let given = |token: &str| {
+        let body = format!(
+            "<R><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>K</AccessKeyId>\
+             <SecretAccessKey>hush</SecretAccessKey><SessionToken>{token}</SessionToken>\
+             <Expiration>{soon}</Expiration></Credentials></AssumeRoleWithWebIdentityResult></R>"
+        );
+        response("200 OK", "", &body)
+    };
+    let ok = response("200 OK", ETAG, "");
+    let script = script(&[
+        &given("first"),
+        &ok,
+        &refusal("503 Busy", "ServiceUnavailable"),
+        &given("second"),
+        &ok,
+        &refusal("400 Bad Request", "ExpiredTokenException"),
+    ]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "hush-token").unwrap();
+    let store = script.store_of_role(&[
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", file.path().to_str().unwrap()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"),
+        ("AWS_ENDPOINT_URL_STS", &script.endpoint),
+    ]);
+    write_later(&store).unwrap();
+    write_later(&store).unwrap();
+    let error = write_later(&store).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("the credentials have expired (400 Exp"),
+        "{said}"
+    );
+    assert!(said.contains("AWS_WEB_IDENTITY_TOKEN_FILE"), "{said}");
+    assert!(!format!("{error:?}").contains("hush"), "{error:?}");
+    let asked = script.asked();
+    for (at, method) in ["POST", "PUT", "POST", "POST", "PUT", "POST"]
+        .iter()
+        .enumerate()
+    {
+        assert!(asked[at].starts_with(method), "{asked:?}");
+    }
+    assert!(script.head(1).contains("x-amz-security-token: first"));
+    assert!(script.head(4).contains("x-amz-security-token: second"));
+}
+
+#[test]
+fn the_role_of_an_instance_is_renewed_while_a_run_goes_on() {
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(60);
+    let token = response("200 OK", "", "t");
+    let role = response("200 OK", "", "role");
+    let given = |token: &str| {
+        let body = format!(
+            r#"{{"AccessKeyId":"K","SecretAccessKey":"s","Token":"{token}","Expiration":"{soon}"}}"#
+        );
+        response("200 OK", "", &body)
+    };
+    let ok = response("200 OK", ETAG, "");
+    let busy = response("500 Internal", "", "");
+    let script = script(&[
+        &token,
+        &role,
+        &given("first"),
+        &ok,
+        &busy,
+        &token,
+        &role,
+        &given("second"),
+        &ok,
+    ]);
+    let store = script.store_of_role(&[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &script.endpoint)]);
+    write_later(&store).unwrap();
+    write_later(&store).unwrap();
+    assert!(script.head(3).contains("x-amz-security-token: first"));
+    assert!(script.head(8).contains("x-amz-security-token: second"));
 }
 
 #[test]
@@ -202,6 +304,17 @@ fn what_came_damaged_is_told_and_an_endpoint_with_a_path_where_nothing_is_there(
 }
 
 #[test]
+fn what_arrived_damaged_is_sent_again_as_it_was() {
+    for code in ["BadDigest", "XAmzContentSHA256Mismatch"] {
+        let damaged = refusal("400 Bad Request", code);
+        let script = script(&[&damaged, &damaged, &response("200 OK", ETAG, "")]);
+        write(&script.store(5), "meta.00", b"x").unwrap();
+        let md5 = |request| script.head(request).contains("ndtkysamgdt1yfzofvxnpg==");
+        assert!(script.asked().len() == 3 && (0..3).all(md5));
+    }
+}
+
+#[test]
 fn a_storm_is_waited_out_and_one_without_end_is_given_up() {
     let busy = refusal("503 Slow Down", "SlowDown");
     let late = refusal("400 Bad Request", "RequestTimeout");
@@ -259,6 +372,11 @@ fn an_upload_that_fails_within_a_success_is_completed_again_and_its_size_compare
         assert_eq!(asked[4], "POST /bucket/p/f?uploadId=u HTTP/1.1");
         assert_eq!(asked[5], "HEAD /bucket/p/f HTTP/1.1");
         assert!(script.head(4).contains("if-none-match: *"));
+        for (at, body) in noise(size).chunks(5 << 20).enumerate() {
+            let md5 = STANDARD.encode(Md5::digest(body)).to_lowercase();
+            let said = format!("content-md5: {md5}");
+            assert!(script.head(1 + at).contains(&said) || script.head(2 - at).contains(&said));
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! The TSM files of a shard and what is deleted of them, from tars or from a directory: as far as
-//! they are needed to count, which is their indexes.
+//! they are needed to see what there is or to count it, which is their indexes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -8,7 +8,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::report::StatsDamage;
 use crate::cancel::{Cancel, Stoppable};
 use crate::io::open::open_regular;
 use crate::io::read_at::{FromStart, ReadAt, Section};
@@ -31,17 +30,33 @@ use crate::tsm::{is_tombstone, stem};
 const BLOCKS_LOOKED_AT: usize = 512;
 const BLOCKS_ASKED_FOR: usize = 8;
 
+/// What the files of shards are gathered for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GatherDepth {
+    /// To see what there is, by their indexes.
+    Schema,
+    /// To estimate how much there is, by their indexes and a few blocks.
+    Estimate,
+    /// To count all values, which takes the files as a whole.
+    Exact,
+}
+
 /// How the files of shards are gathered.
 #[derive(Clone, Copy)]
 pub(super) struct Gathering<'a> {
-    /// Whether all of a file is needed, and not only its index.
-    pub exact: bool,
+    pub depth: GatherDepth,
     /// Whether to read a piece of a file takes long.
     pub is_remote: bool,
     /// Where files without a name are made.
     pub scratch: &'a Path,
     pub cancel: &'a Cancel,
     pub progress: &'a dyn Progress,
+}
+
+impl Gathering<'_> {
+    fn is_exact(self) -> bool {
+        self.depth == GatherDepth::Exact
+    }
 }
 
 /// The files of a shard.
@@ -54,9 +69,19 @@ pub(super) struct GatheredShard {
     taken: BTreeSet<String>,
     /// Copies of indexes, or of whole files.
     copies: Spool,
-    pub damage: Vec<StatsDamage>,
+    pub damage: Vec<GatherDamage>,
     /// What keeps the files of a directory.
     _snapshot: Option<Snapshot>,
+}
+
+/// Something of a shard that is damaged, and was not gathered.
+#[derive(Debug)]
+pub(super) struct GatherDamage {
+    /// The file of the backup, where there is one.
+    pub tar: Option<String>,
+    /// The TSM or tombstone file; none where it is the tar.
+    pub member: Option<String>,
+    pub message: String,
 }
 
 struct GatheredFile {
@@ -183,7 +208,7 @@ impl GatheredShard {
                 let content = Section::new(&opened, 0, file.size);
                 let size = file.size;
                 let own = |file| FileBytes::File { file, size };
-                let bytes = gathering.exact.then(|| opened.try_clone().map(own));
+                let bytes = gathering.is_exact().then(|| opened.try_clone().map(own));
                 let bytes = bytes.transpose().with_context(reading)?;
                 tar.take_tsm(&file.name, &content, bytes)
                     .with_context(reading)?;
@@ -258,12 +283,11 @@ impl<'a> TarGathering<'a> {
 
     /// Tells what is damaged.
     fn tell(&mut self, member: Option<&str>, message: String) {
-        self.into.damage.push(StatsDamage::new(
-            self.shard,
-            Some(self.tar).filter(|tar| !tar.is_empty()),
-            member,
+        self.into.damage.push(GatherDamage {
+            tar: Some(self.tar.to_owned()).filter(|tar| !tar.is_empty()),
+            member: member.map(str::to_owned),
             message,
-        ));
+        });
     }
 
     /// What was in it takes the place of what comes later.
@@ -273,12 +297,13 @@ impl<'a> TarGathering<'a> {
 
     fn add_file(&mut self, catalog: &Catalog, file: &BackupFile) -> Result<Ending, TarStop> {
         let Gathering {
-            exact,
+            depth: _,
             is_remote,
             scratch,
             cancel,
             progress,
         } = self.gathering;
+        let exact = self.gathering.is_exact();
         // Pieces of a compressed file cannot be had, and many pieces of one far away take longer
         // than all of it.
         let is_passed_whole = file.compressed || exact && is_remote;
@@ -379,16 +404,17 @@ impl<'a> TarGathering<'a> {
         bytes: Option<FileBytes>,
     ) -> Result<()> {
         self.names.insert(name.to_owned());
-        let looked_at = match (self.gathering.exact, self.gathering.is_remote) {
-            (true, _) => 0,
-            (false, true) => BLOCKS_ASKED_FOR,
-            (false, false) => BLOCKS_LOOKED_AT,
+        let is_exact = self.gathering.is_exact();
+        let looked_at = match (self.gathering.depth, self.gathering.is_remote) {
+            (GatherDepth::Schema | GatherDepth::Exact, _) => 0,
+            (GatherDepth::Estimate, true) => BLOCKS_ASKED_FOR,
+            (GatherDepth::Estimate, false) => BLOCKS_LOOKED_AT,
         };
         let copies = &mut self.into.copies;
         let taken = BlockSample::take(content, looked_at).and_then(|sample| {
-            let bytes = match bytes.filter(|_| self.gathering.exact) {
+            let bytes = match bytes.filter(|_| is_exact) {
                 Some(bytes) => bytes,
-                None if self.gathering.exact => copy_whole(content, copies)?,
+                None if is_exact => copy_whole(content, copies)?,
                 None => FileBytes::Index(IndexCopy::make(content, copies)?),
             };
             Ok(GatheredFile { bytes, sample })

@@ -1,0 +1,251 @@
+//! The columns of tables: what each tag and field is called, and which values it takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::conflicts::Conflicts;
+use super::resolve::{Resolution, ResolveRule};
+use super::schema::{ExportSchema, FieldSchema, MeasurementSchema};
+use crate::error::{Error, ErrorKind};
+use crate::ops::selection::missing;
+use crate::shard::Name;
+use crate::tsm::values::ValueType;
+
+/// The column of the times.
+pub(super) const TIME: &str = "time";
+
+/// The table of a measurement of a retention policy.
+#[derive(Debug)]
+pub(super) struct TableLayout {
+    pub database: Name,
+    pub policy: Name,
+    pub measurement: Box<[u8]>,
+    pub tags: Vec<TagColumn>,
+    pub fields: Vec<FieldColumn>,
+}
+
+/// The column of a tag.
+#[derive(Debug)]
+pub(super) struct TagColumn {
+    pub key: Box<[u8]>,
+    pub name: String,
+}
+
+/// A column of a field.
+#[derive(Debug)]
+pub(super) struct FieldColumn {
+    pub key: Box<[u8]>,
+    pub name: String,
+    pub value_type: ValueType,
+    /// Whether it takes values of its own type only, and others have another column.
+    pub is_split: bool,
+}
+
+impl TableLayout {
+    /// The column of a tag.
+    pub(super) fn tag(&self, key: &[u8]) -> Option<usize> {
+        self.tags
+            .binary_search_by(|column| (*column.key).cmp(key))
+            .ok()
+    }
+
+    /// The column of a field for values of a type.
+    pub(super) fn field(&self, key: &[u8], value_type: ValueType) -> Option<usize> {
+        let first = self.fields.partition_point(|column| &*column.key < key);
+        let own = self.fields[first..].iter();
+        let mut own = own.take_while(|column| &*column.key == key);
+        let found = own.position(|column| match column.is_split {
+            true => column.value_type == value_type,
+            false => can_be_written(value_type, column.value_type),
+        });
+        found.map(|at| first + at)
+    }
+
+    /// The names of all columns, in their order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let tags = self.tags.iter().map(|tag| tag.name.as_str());
+        let fields = self.fields.iter().map(|field| field.name.as_str());
+        [TIME].into_iter().chain(tags).chain(fields)
+    }
+
+    /// The measurement as text.
+    pub(super) fn name(&self) -> String {
+        text(&self.measurement)
+    }
+
+    /// The measurement with its database and policy.
+    pub(super) fn place(&self) -> String {
+        format!("{}/{}/{}", self.database, self.policy, self.name())
+    }
+}
+
+/// A name as text; what is no text of it is replaced, as influxd answers it.
+pub(super) fn text(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+/// Whether values of a type can be written in a column of another.
+pub(super) fn can_be_written(from: ValueType, to: ValueType) -> bool {
+    use ValueType::{Boolean, Float, Integer, String, Unsigned};
+    match to {
+        String => true,
+        Float | Integer => matches!(from, Float | Integer | Unsigned | Boolean),
+        Unsigned | Boolean => from == to,
+    }
+}
+
+/// The tables of a schema, by their measurements, and warnings about their columns.
+///
+/// # Errors
+///
+/// [`ErrorKind::Refused`] for conflicts that are not resolved; when a resolution names nothing.
+pub(super) fn layouts(
+    schema: &ExportSchema,
+    resolutions: &[Resolution],
+) -> Result<(Vec<TableLayout>, Vec<String>), Error> {
+    ensure_found(schema, resolutions)?;
+    let mut conflicts = Conflicts::default();
+    let mut tables = Vec::new();
+    for ((database, policy), measurements) in &schema.policies {
+        for (measurement, of) in measurements {
+            let name = text(measurement);
+            let own = resolutions.iter().filter(|one| one.measurement == name);
+            let columns = ColumnRules::of(own);
+            let table = TableLayout {
+                database: database.clone(),
+                policy: policy.clone(),
+                measurement: measurement.clone(),
+                tags: columns.tags(of),
+                fields: columns.fields(&name, of, &mut conflicts)?,
+            };
+            conflicts.look_for_names(&table);
+            tables.push(table);
+        }
+    }
+    Ok((tables, conflicts.finish()?))
+}
+
+/// Refuses resolutions of what is not in the schema.
+fn ensure_found(schema: &ExportSchema, resolutions: &[Resolution]) -> Result<(), Error> {
+    for resolution in resolutions {
+        let all = schema.policies.values().flatten();
+        let named = all
+            .clone()
+            .filter(|(name, _)| text(name) == resolution.measurement);
+        let columns: BTreeSet<String> = named
+            .flat_map(|(_, of)| of.fields.keys().chain(&of.tags).map(|name| text(name)))
+            .collect();
+        let (measurement, column) = (&resolution.measurement, &resolution.column);
+        if columns.is_empty() {
+            let names: BTreeSet<String> = all.map(|(name, _)| text(name)).collect();
+            return Err(missing(
+                &format!("-resolve {resolution}: no measurement '{measurement}' is exported"),
+                measurement,
+                names.iter().map(String::as_str),
+            ));
+        }
+        if !columns.contains(column) {
+            return Err(missing(
+                &format!("-resolve {resolution}: '{measurement}' has no field or tag '{column}'"),
+                column,
+                columns.iter().map(String::as_str),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What the resolutions say of the columns of a measurement.
+#[derive(Default)]
+struct ColumnRules<'a> {
+    types: BTreeMap<&'a str, &'a ResolveRule>,
+    names: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> ColumnRules<'a> {
+    fn of(resolutions: impl Iterator<Item = &'a Resolution>) -> Self {
+        let mut rules = Self::default();
+        for resolution in resolutions {
+            let column = resolution.column.as_str();
+            match &resolution.rule {
+                ResolveRule::Rename(name) => drop(rules.names.insert(column, name)),
+                rule => drop(rules.types.insert(column, rule)),
+            }
+        }
+        rules
+    }
+
+    /// A new name is that of the field, where there is a field and a tag.
+    fn tags(&self, of: &MeasurementSchema) -> Vec<TagColumn> {
+        let tags = of.tags.iter().map(|key| {
+            let own = text(key);
+            let name = match of.fields.contains_key(key) {
+                true => own,
+                false => self.renamed(own),
+            };
+            TagColumn {
+                key: key.clone(),
+                name,
+            }
+        });
+        tags.collect()
+    }
+
+    fn fields(
+        &self,
+        measurement: &str,
+        of: &MeasurementSchema,
+        conflicts: &mut Conflicts,
+    ) -> Result<Vec<FieldColumn>, Error> {
+        let mut columns = Vec::new();
+        for (key, field) in &of.fields {
+            let own = text(key);
+            let types = self.column_types(measurement, &own, field, conflicts)?;
+            let is_split = matches!(self.types.get(&*own), Some(ResolveRule::Split));
+            let name = self.renamed(own);
+            columns.extend(types.into_iter().map(|value_type| FieldColumn {
+                key: key.clone(),
+                name: match is_split {
+                    true => format!("{name}_{value_type}"),
+                    false => name.clone(),
+                },
+                value_type,
+                is_split,
+            }));
+        }
+        Ok(columns)
+    }
+
+    fn renamed(&self, own: String) -> String {
+        self.names.get(&*own).map_or(own, |name| (*name).to_owned())
+    }
+
+    /// The types of the columns of a field.
+    fn column_types(
+        &self,
+        measurement: &str,
+        own: &str,
+        field: &FieldSchema,
+        conflicts: &mut Conflicts,
+    ) -> Result<Vec<ValueType>, Error> {
+        let types: Vec<ValueType> = field.types.keys().copied().collect();
+        match self.types.get(own) {
+            Some(ResolveRule::As(to)) => {
+                match types.iter().find(|from| !can_be_written(**from, *to)) {
+                    Some(from) => Err(ErrorKind::Refused
+                        .error(format!(
+                            "{measurement}.{own} has values of type {from}, which are no {to}"
+                        ))
+                        .hint("write them as string, or split them into a column for each type")),
+                    None => Ok(vec![*to]),
+                }
+            }
+            Some(_) => Ok(types),
+            None => {
+                if types.len() > 1 {
+                    conflicts.add_types(measurement, own, field);
+                }
+                Ok(types.into_iter().take(1).collect())
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What `snap export` writes of a server as Parquet and CSV has the points that queries answer, with
+//! their types and to the nanosecond. Both are read by others' code, or by rules that are not those
+//! of the writer.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
+use serde_json::Value;
+
+use crate::export::odd_points;
+use crate::support::data::{START, flush};
+use crate::support::influxd::{Index, Influxd};
+use crate::support::process::Snap;
+use crate::support::source::{Source, assert_same, back_up};
+use crate::support::utf8;
+
+/// What a file says of itself.
+struct About {
+    place: String,
+    measurement: String,
+    tags: Vec<String>,
+    /// The types of fields.
+    fields: BTreeMap<String, String>,
+}
+
+/// All files below a directory.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).expect("a directory");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<PathBuf> = paths
+        .flat_map(|path| match path.is_dir() {
+            true => files(&path),
+            false => vec![path],
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn about(reader: &SerializedFileReader<File>) -> About {
+    let metadata = reader.metadata().file_metadata().key_value_metadata();
+    let pairs = metadata.expect("metadata").iter();
+    let pairs: BTreeMap<&str, &str> = pairs
+        .map(|pair| (pair.key.as_str(), pair.value.as_deref().expect("a value")))
+        .collect();
+    let json = |key: &str| serde_json::from_str::<Value>(pairs[key]).expect("JSON");
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let (database, policy) = (
+        pairs["influxdb.database"],
+        pairs["influxdb.retention_policy"],
+    );
+    About {
+        place: format!("{database:?}.{policy:?}"),
+        measurement: pairs["influxdb.measurement"].to_owned(),
+        tags: json("influxdb.tags")
+            .as_array()
+            .expect("tags")
+            .iter()
+            .map(text)
+            .collect(),
+        fields: json("influxdb.fields")
+            .as_object()
+            .expect("fields")
+            .iter()
+            .map(|(name, of)| (name.clone(), text(of)))
+            .collect(),
+    }
+}
+
+impl About {
+    /// The points of a row, as [`Influxd::points`] has them; `cells` are the columns as text, those
+    /// of fields with their types.
+    fn points(&self, time: i64, cells: &BTreeMap<String, String>) -> Vec<String> {
+        let tags = self
+            .tags
+            .iter()
+            .filter_map(|tag| Some((tag, cells.get(tag)?)));
+        let tags: Vec<String> = tags
+            .map(|(tag, value)| format!("{tag:?}={value:?}"))
+            .collect();
+        let key = format!(
+            "{} {:?}{{{}}} {time}",
+            self.place,
+            self.measurement,
+            tags.join(",")
+        );
+        let fields = self
+            .fields
+            .keys()
+            .filter_map(|name| Some((name, cells.get(name)?)));
+        fields
+            .map(|(name, value)| format!("{key} {name:?}={value}"))
+            .collect()
+    }
+}
+
+/// The points in Parquet files below a directory.
+fn parquet_points(dir: &Path) -> Vec<String> {
+    let mut points = Vec::new();
+    for path in files(dir) {
+        let reader = SerializedFileReader::new(File::open(&path).expect("a file"));
+        let reader = reader.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let about = about(&reader);
+        for row in reader.get_row_iter(None).expect("rows") {
+            let row = row.expect("a row");
+            let (mut time, mut cells) = (None, BTreeMap::new());
+            for (name, value) in row.get_column_iter() {
+                let is_tag = about.tags.contains(name);
+                let text = match value {
+                    Field::Null => continue,
+                    Field::Long(nanos) if name == "time" => {
+                        time = Some(*nanos);
+                        continue;
+                    }
+                    Field::Str(text) if is_tag => text.clone(),
+                    Field::Str(text) => format!("{text:?}"),
+                    Field::Long(number) => format!("{number}i"),
+                    Field::Double(number) => format!("{number:?}"),
+                    Field::Bool(truth) => truth.to_string(),
+                    other => panic!("{name}: {other:?}"),
+                };
+                cells.insert(name.clone(), text);
+            }
+            points.extend(about.points(time.expect("a time"), &cells));
+        }
+    }
+    points.sort();
+    points
+}
+
+/// The records of CSV; of each cell its text, and whether it was quoted.
+fn records(text: &str) -> Vec<Vec<(String, bool)>> {
+    let (mut records, mut record) = (Vec::new(), Vec::new());
+    let mut letters = text.chars().peekable();
+    while letters.peek().is_some() {
+        let is_quoted = letters.next_if_eq(&'"').is_some();
+        let mut cell = String::new();
+        loop {
+            match letters.next().expect("an end") {
+                '"' if is_quoted && letters.next_if_eq(&'"').is_some() => cell.push('"'),
+                '"' if is_quoted => break,
+                other if is_quoted => cell.push(other),
+                end @ (',' | '\n') => {
+                    record.push((std::mem::take(&mut cell), false));
+                    if end == '\n' {
+                        records.push(std::mem::take(&mut record));
+                    }
+                    break;
+                }
+                other => cell.push(other),
+            }
+        }
+        if is_quoted {
+            record.push((cell, true));
+            if letters.next().expect("an end") == '\n' {
+                records.push(std::mem::take(&mut record));
+            }
+        }
+    }
+    assert!(record.is_empty(), "{record:?}");
+    records
+}
+
+/// The points in CSV files below a directory; what types they have, the Parquet files say.
+fn csv_points(dir: &Path, parquet: &Path) -> Vec<String> {
+    let mut points = Vec::new();
+    for path in files(dir) {
+        let twin = parquet
+            .join(path.strip_prefix(dir).expect("a path"))
+            .with_extension("parquet");
+        let about =
+            about(&SerializedFileReader::new(File::open(twin).expect("a twin")).expect("Parquet"));
+        let records = records(&fs::read_to_string(&path).expect("text"));
+        let (header, rows) = records.split_first().expect("a header");
+        for row in rows {
+            assert_eq!(row.len(), header.len(), "{}", path.display());
+            let mut cells = BTreeMap::new();
+            for ((name, _), (text, is_quoted)) in header.iter().zip(row).skip(1) {
+                if text.is_empty() && !is_quoted {
+                    continue;
+                }
+                let text = match about.fields.get(name).map(String::as_str) {
+                    Some("string") => format!("{text:?}"),
+                    Some("integer") => format!("{text}i"),
+                    Some("float") => float(text),
+                    _ => text.clone(),
+                };
+                cells.insert(name.clone(), text);
+            }
+            let time: jiff::Timestamp = row[0].0.parse().expect("a time");
+            points.extend(about.points(time.as_nanosecond() as i64, &cells));
+        }
+    }
+    points.sort();
+    points
+}
+
+fn float(text: &str) -> String {
+    format!("{:?}", text.parse::<f64>().expect("a float"))
+}
+
+/// The points of a server, with floats as they are written here.
+fn points(server: &Influxd) -> Vec<String> {
+    let points = server.points().into_iter();
+    let points = points.map(|point| match point.rsplit_once("\"=") {
+        Some((key, value)) if !value.ends_with('"') && value.parse::<f64>().is_ok() => {
+            format!("{key}\"={}", float(value))
+        }
+        _ => point,
+    });
+    let mut points: Vec<String> = points.collect();
+    points.sort();
+    points
+}
+
+fn tables_of(index: Index) {
+    let source = Source::loaded(index);
+    let server = &source.server;
+    server.execute(
+        "CREATE DATABASE odd WITH DURATION INF REPLICATION 1 SHARD DURATION 52w NAME \"r p\"",
+    );
+    server.write("odd", "", &odd_points());
+    flush(server);
+    // Values that take the place of others, in another file.
+    server.write(
+        "odd",
+        "",
+        &format!("emoji,t=🦀 f2=2,new=1i {START}\nwide f7=8i {START}"),
+    );
+    let points = points(server);
+    let backup = source.path("backup");
+    back_up(server, &backup, &[]);
+    let export = |name: &str, flags: &[&str]| {
+        let target = source.path(name);
+        let run = Snap::new(["export", "-o", utf8(&target)])
+            .args(flags)
+            .args([utf8(&backup)]);
+        run.run().expect(0);
+        target
+    };
+    let parquet = export("parquet", &["-format", "parquet"]);
+    assert_same(&parquet_points(&parquet), &points);
+    let csv = export("csv", &["-format", "csv"]);
+    assert_same(&csv_points(&csv, &parquet), &points);
+    let split = export("split", &["-format", "parquet", "-split", "-time", "naive"]);
+    assert_same(&parquet_points(&split), &points);
+    assert!(files(&split).len() > files(&parquet).len());
+}
+
+#[test]
+fn tables_of_an_inmem_server_have_the_points_that_queries_answer() {
+    tables_of(Index::Inmem);
+}
+
+#[test]
+fn tables_of_a_tsi1_server_have_the_points_that_queries_answer() {
+    tables_of(Index::Tsi1);
+}
