@@ -15,9 +15,10 @@ pub(crate) use system::{told, words};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ErrorKind {
-    /// Something failed that no other kind describes.
+    /// Something failed that no other kind describes; of a comparison, that the sides are
+    /// different.
     Failed = 1,
-    /// The command line is wrong.
+    /// The command line is wrong; of a comparison, also what is [`Failed`](Self::Failed) elsewhere.
     Usage = 2,
     /// Done, but named shards are missing.
     Partial = 3,

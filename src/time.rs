@@ -45,6 +45,14 @@ impl Bounds {
         }
     }
 
+    /// What is inside both. Where nothing is, it ends before it starts.
+    pub(crate) fn within(self, other: Self) -> Self {
+        Self {
+            start: self.start.max(other.start),
+            end: self.end.min(other.end),
+        }
+    }
+
     /// Whether no point of a shard group from `start` to `end` (exclusive) is inside.
     pub(crate) fn misses(self, start: i64, end: i64) -> bool {
         self.end < start || self.start > end.saturating_sub(1)

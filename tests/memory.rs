@@ -354,18 +354,15 @@ fn peers_that_send_members_for_ever_get_no_more() {
     back_up(&peer, &limits, &root.path().join("backup"), 1);
 }
 
-#[test]
-fn two_hundred_thousand_series_of_two_shards_are_counted_in_40_mib() {
-    const SERIES: u64 = 200_000;
-    let root = folder();
-    let dir = root.path().join("backup");
-    fs::create_dir(&dir).expect("a directory");
+/// A backup of two shards of very many series, with three points each from a time on.
+fn many_series(dir: &Path, count: u64, start: i64) {
+    fs::create_dir(dir).expect("a directory");
     let shards = [("d", "autogen", 1), ("d", "autogen", 2)];
     fs::write(dir.join("meta.00"), handmade::meta(&shards)).expect("a file");
     for shard in shards {
-        let block = Block::new(ValueType::Float, &[1, 2, 3]);
+        let block = Block::new(ValueType::Float, &[start, start + 1, start + 2]);
         let mut writer = Writer::new(Vec::new());
-        for nth in 0..SERIES {
+        for nth in 0..count {
             let rack = nth % 500;
             let key = format!("measurement,host=server{nth:08},rack={rack:03}#!~#value");
             writer
@@ -379,6 +376,36 @@ fn two_hundred_thousand_series_of_two_shards_are_counted_in_40_mib() {
         let tar = handmade::shard_tar(shard, &[(handmade::FILE, &content)]);
         fs::write(dir.join(handmade::shard_file(shard, 0)), tar).expect("a file");
     }
+}
+
+#[test]
+fn fifty_thousand_series_of_two_shards_are_compared_in_24_mib() {
+    const SERIES: u64 = 50_000;
+    let root = folder();
+    let (dir, later) = (root.path().join("backup"), root.path().join("later"));
+    many_series(&dir, SERIES, 1);
+    many_series(&later, SERIES, 2);
+    let same = snap(["diff", "-json", utf8(&dir), utf8(&dir)]).expect(0);
+    let summary = within(LIMIT, same).last_message();
+    // The two shards are of one group: of two values at one time, one counts.
+    assert_eq!(summary["same_point_count"], 3 * SERIES, "{summary}");
+
+    let other = snap(["diff", "-json", utf8(&dir), utf8(&later)]).expect(1);
+    let summary = within(LIMIT, other).last_message();
+    for (count, points) in [
+        ("only_in_a_point_count", SERIES),
+        ("only_in_b_point_count", SERIES),
+    ] {
+        assert_eq!(summary[count], points, "{summary}");
+    }
+}
+
+#[test]
+fn two_hundred_thousand_series_of_two_shards_are_counted_in_40_mib() {
+    const SERIES: u64 = 200_000;
+    let root = folder();
+    let dir = root.path().join("backup");
+    many_series(&dir, SERIES, 1);
     for flags in [&[][..], &["-exact"]] {
         let args = [&["stats", "-json"], flags, &[utf8(&dir)]].concat();
         let run = within(LIMIT + (16 << 20), snap(args).expect(0));

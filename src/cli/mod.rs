@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod complete;
 mod copy;
+mod diff;
 mod ending;
 mod export;
 mod flags;
@@ -99,7 +100,6 @@ Flags can also stand in a configuration and in the environment: see `snap genera
 
 const EXAMPLES: &str = "\
   snap backup /var/backups/influxdb
-  snap list /var/backups/influxdb
   snap verify /var/backups/influxdb latest
   snap restore -online -database db -newdb db_copy /var/backups/influxdb";
 
@@ -117,6 +117,7 @@ enum Command {
     Keep(keep::KeepArgs),
     Copy(copy::CopyArgs),
     Export(export::ExportArgs),
+    Diff(diff::DiffArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -154,6 +155,7 @@ impl Command {
             Self::Keep(args) => &args.path,
             Self::Export(args) => &args.path,
             Self::Copy(args) => return vec![&args.source, &args.target],
+            Self::Diff(args) => return args.repositories(),
             Self::Serve(_) | Self::Generate(_) => return Vec::new(),
         };
         path.iter().collect()
@@ -295,6 +297,7 @@ impl CommandRun<'_> {
             Command::Stats(args) => self.alone(&args.output, |out| args.run(cancel, out)),
             Command::Keep(args) => self.alone(&args.output, |out| args.run(cancel, out)),
             Command::Export(args) => self.alone(&args.output, |out| args.run(cancel, out)),
+            Command::Diff(args) => self.alone(&args.output, |out| args.run(cancel, out)),
             Command::Generate(args) => args.run(&definition()),
         }
     }

@@ -160,7 +160,7 @@ pub(crate) struct RestoreArgs {
         conflicts_with_all = [
             "path", "set", "online", "portable", "force", "merge", "users", "newdb", "newrp",
             "database", "retention", "shard", "start", "end", "measurement", "conditions", "index",
-            "apply_deletes", "no_verify", "influxql", "resume",
+            "apply_deletes", "no_verify", "influxql", "resume", "shard_duration", "duration",
         ],
         help_heading = "How",
         hide_short_help = true

@@ -11,19 +11,16 @@ use anyhow::{Context, Result, ensure};
 
 use super::Data;
 use super::edit::next;
+use super::groups::Grid;
 use super::proto::{message, messages, number, put_bytes, put_varint, rewrite, text};
 use super::{RetentionPolicyInfo, ShardGroupInfo};
 use crate::error::{Error, ErrorKind};
 use crate::shard::ShardPath;
 use crate::text::age;
-use crate::time::{Bounds, LEAST};
-
-/// From 0001-01-01 to 1970-01-01 in nanoseconds. influxd counts groups from the first: those of
-/// weeks begin on Mondays.
-const YEAR_ONE: i128 = 62_135_596_800_000_000_000;
+use crate::time::{Bounds, GREATEST, LEAST};
 
 /// The most groups that are made. influxd does not work with nearly as many shards.
-const MOST_GROUPS: i128 = 100_000;
+const MOST_GROUPS: u64 = 100_000;
 
 /// What a retention policy is given, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,11 +87,19 @@ pub fn regroup(
         .database(database)
         .and_then(|database| database.retention_policy(policy))
         .with_context(|| format!("no retention policy '{policy}' in database '{database}'"))?;
+    let NewDurations {
+        shard_group,
+        retention,
+    } = durations;
+    ensure!(
+        shard_group.is_none_or(|width| width > 0) && retention.is_none_or(|nanos| nanos >= 0),
+        "a duration of less than nothing"
+    );
     ensure_compatible(found, durations)?;
     let mut ids = Ids::of(&data);
-    let groups = match durations.shard_group {
+    let groups = match shard_group {
         None => None,
-        Some(width) => Some(new_groups(found, Grid { width }, &mut ids)?),
+        Some(width) => Some(new_groups(found, width, &mut ids)?),
     };
     let changed = Changed {
         durations,
@@ -186,41 +191,13 @@ fn ensure_compatible(policy: &RetentionPolicyInfo, new: NewDurations) -> Result<
         .hint("-duration D, longer or INF, and -shard-duration D, shorter, set the two"))
 }
 
-/// The borders of groups of one length.
-#[derive(Debug, Clone, Copy)]
-struct Grid {
-    /// Nanoseconds.
-    width: i64,
-}
-
-impl Grid {
-    /// The number of the group that a time is in.
-    fn at(self, time: i64) -> i128 {
-        (i128::from(time) + YEAR_ONE).div_euclid(self.width.into())
-    }
-
-    /// Its first nanosecond. Of the first group of all influxd lets it wrap round to 2262, and
-    /// misses the group's points when it is started again.
-    fn start(self, number: i128) -> i64 {
-        let start = number * i128::from(self.width) - YEAR_ONE;
-        i64::try_from(start).map_or(LEAST, |start| start.max(LEAST))
-    }
-
-    /// The first nanosecond behind it; of the last group of all, that behind the last time there
-    /// is, as influxd has it.
-    fn end(self, number: i128) -> i64 {
-        let end = (number + 1) * i128::from(self.width) - YEAR_ONE;
-        i64::try_from(end).unwrap_or(i64::MAX)
-    }
-}
-
 /// A shard as it is before.
 struct OldShard<'a> {
     group: &'a ShardGroupInfo,
     id: u64,
-    /// The numbers of the first and the last new group that its times are in.
-    first: i128,
-    last: i128,
+    /// The first and the last time that a point of it can have.
+    start: i64,
+    last: i64,
 }
 
 /// A new group, and the old one that it is made from.
@@ -231,31 +208,35 @@ struct MadeGroup {
     group: NewGroup,
 }
 
-fn new_groups(policy: &RetentionPolicyInfo, grid: Grid, ids: &mut Ids) -> Result<Vec<MadeGroup>> {
-    let shards = old_shards(policy, grid)?;
-    let mut by_number: BTreeMap<i128, Vec<&OldShard<'_>>> = BTreeMap::new();
+fn new_groups(policy: &RetentionPolicyInfo, width: i64, ids: &mut Ids) -> Result<Vec<MadeGroup>> {
+    let grid = Grid { width };
+    let shards = old_shards(policy, width)?;
+    let mut by_time: BTreeMap<(i64, i64), Vec<&OldShard<'_>>> = BTreeMap::new();
     for shard in &shards {
-        for number in shard.first..=shard.last {
-            by_number.entry(number).or_default().push(shard);
+        let mut at = shard.start;
+        while at <= shard.last {
+            let group = grid.group_of(at);
+            by_time.entry(group).or_default().push(shard);
+            at = group.1;
         }
     }
-    let mut groups = Vec::with_capacity(by_number.len());
-    for (number, parts) in by_number {
+    let mut groups = Vec::with_capacity(by_time.len());
+    for ((start, end), parts) in by_time {
         let Some(first) = parts.first() else {
             continue;
         };
         let (id, shard) = ids.take_over(&parts)?;
         let parts = parts.iter().map(|old| GroupPart {
             shard: old.id,
-            bounds: old.bounds_in(number, grid),
+            bounds: old.bounds_in(start, end),
         });
         groups.push(MadeGroup {
             id,
             from: (first.group.id, first.id),
             group: NewGroup {
                 shard,
-                start: grid.start(number),
-                end: grid.end(number),
+                start,
+                end,
                 parts: parts.collect(),
             },
         });
@@ -264,24 +245,22 @@ fn new_groups(policy: &RetentionPolicyInfo, grid: Grid, ids: &mut Ids) -> Result
 }
 
 /// The shards of the groups that are not deleted, in the order in which their points come.
-fn old_shards(policy: &RetentionPolicyInfo, grid: Grid) -> Result<Vec<OldShard<'_>>> {
+fn old_shards(policy: &RetentionPolicyInfo, width: i64) -> Result<Vec<OldShard<'_>>> {
+    ensure_unique(policy)?;
     let mut shards = Vec::new();
     for group in live_groups(policy) {
-        let start = group.start();
-        let (first, last) = (
-            grid.at(start),
-            grid.at(group.end_time.saturating_sub(1).max(start)),
-        );
+        let start = group.start().max(LEAST);
+        let last = group.end_time.saturating_sub(1).clamp(start, GREATEST);
         shards.extend(group.shards.iter().map(|shard| OldShard {
             group,
             id: shard.id,
-            first,
+            start,
             last,
         }));
     }
-    shards.sort_by_key(|shard| (shard.group.start(), shard.id));
-    ensure_unique(policy)?;
-    let count: i128 = shards.iter().map(|old| old.last - old.first + 1).sum();
+    shards.sort_by_key(|shard| (shard.start, shard.id));
+    let of_shard = |old: &OldShard<'_>| old.last.abs_diff(old.start) / width.unsigned_abs() + 1;
+    let count = shards.iter().map(of_shard).fold(0, u64::saturating_add);
     if count > MOST_GROUPS {
         let fault = ErrorKind::Usage.error(format!(
             "-shard-duration would make up to {count} shards; influxd does not work with so many"
@@ -314,13 +293,13 @@ fn ensure_unique(policy: &RetentionPolicyInfo) -> Result<()> {
 impl OldShard<'_> {
     /// The times of its part in a new group. Points outside the times of its own group, which
     /// nothing should have, stay with the part at that end.
-    fn bounds_in(&self, number: i128, grid: Grid) -> Option<Bounds> {
+    fn bounds_in(&self, start: i64, end: i64) -> Option<Bounds> {
         let mut bounds = Bounds::ANY;
-        if number > self.first {
-            bounds.start = grid.start(number);
+        if self.start < start {
+            bounds.start = start;
         }
-        if number < self.last {
-            bounds.end = grid.end(number) - 1;
+        if self.last >= end {
+            bounds.end = end - 1;
         }
         (bounds != Bounds::ANY).then_some(bounds)
     }

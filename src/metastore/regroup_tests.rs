@@ -3,7 +3,7 @@ use prost::Message;
 use super::super::{DatabaseInfo, ShardInfo, ShardOwner, SubscriptionInfo};
 use super::*;
 use crate::error::{hint, kind_of};
-use crate::time::{GREATEST, to_nanos};
+use crate::time::to_nanos;
 
 const HOUR: i64 = 3_600_000_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -237,8 +237,6 @@ fn groups_at_both_ends_of_time_end_where_influxd_ends_them() {
     assert!(groups.len() <= 4, "{groups:?}");
     assert_eq!(groups[0].start, LEAST);
     assert_eq!(groups.last().unwrap().end, i64::MAX);
-    let grid = Grid { width: 7 * DAY };
-    assert_eq!(grid.end(grid.at(GREATEST)), i64::MAX);
 }
 
 #[test]
@@ -287,6 +285,18 @@ fn durations_that_influxd_refuses_are_refused_in_its_words() {
         (None, Some(DAY)),
     ] {
         assert!(tried(shard_group, retention).is_ok());
+    }
+}
+
+#[test]
+fn durations_that_nobody_can_type_are_refused() {
+    let meta = store(vec![group(50, day(0), day(1), &[1])]).encode_to_vec();
+    for (shard_group, retention) in [(Some(0), None), (Some(-1), None), (None, Some(-1))] {
+        let durations = NewDurations {
+            shard_group,
+            retention,
+        };
+        assert!(regroup(&meta, "db", "rp", durations).is_err());
     }
 }
 

@@ -4,6 +4,7 @@
 mod backup;
 mod check;
 mod copy;
+mod diff;
 mod examine;
 mod export;
 mod forget;
@@ -31,6 +32,10 @@ pub use backup::{IncrementalMode, MadeSet};
 pub use check::check;
 pub use check::{CheckOptions, CheckReport};
 pub use copy::{CopyOptions, CopyReport, CopyState, SetCopy, copy};
+pub use diff::{
+    DiffOptions, DiffReport, DiffSource, FieldTypeDiff, MeasurementDiff, PointsDiff, PolicyDiff,
+    SeriesExample, Side, ValueDiff, diff,
+};
 pub use export::{
     ExportDatabase, ExportFormat, ExportOptions, ExportReport, ExportSource, ExportTally,
     ExportTarget, ExportedTable, LineOptions, NewlineRule, Resolution, SplitLimits, TableFormat,

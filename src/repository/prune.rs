@@ -298,7 +298,7 @@ fn remove(
     while staying > 0 {
         let set = sets[staying - 1];
         check()?;
-        // Whoever makes an increment takes it for given that no set goes much later.
+        // An hour after it was written, another run removes what announces it.
         if !store.has_lock() && age(store, begun) > RETIREMENT / 2 {
             break;
         }

@@ -113,6 +113,15 @@ impl Decoder {
     }
 }
 
+/// The times of a block, packed.
+///
+/// # Errors
+///
+/// When the block is damaged, or larger than any is.
+pub(crate) fn times_section(block: &[u8]) -> Result<&[u8], DecodeError> {
+    split_sections(block).map(|parts| parts.times)
+}
+
 /// How many points a block has, by its times. It may end behind them.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ const SERVER: &str = "db.example:8088";
 fn the_examples_of_the_documents_print_what_stands_there() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     for name in [
-        "list", "info", "stats", "verify", "forget", "copy", "check", "restore", "format",
+        "list", "info", "stats", "diff", "verify", "forget", "copy", "check", "restore", "format",
     ] {
         let page = source.join(format!("docs/{name}.md"));
         let text = fs::read_to_string(&page).expect("a page");

@@ -22,15 +22,20 @@ struct Backup {
 
 impl Backup {
     fn of(shards: &[&[(&str, Values)]]) -> Self {
+        Self::with(&shards.iter().map(|keys| tsm(keys)).collect::<Vec<_>>())
+    }
+
+    /// A backup of a shard for each TSM file.
+    fn with(files: &[Vec<u8>]) -> Self {
         let place = folder();
         let dir = place.path().join("backup");
         fs::create_dir(&dir).expect("a directory");
-        let names: Vec<_> = (1..=shards.len() as u64)
+        let names: Vec<_> = (1..=files.len() as u64)
             .map(|id| ("db", "rp", id))
             .collect();
         fs::write(dir.join("meta.00"), handmade::meta(&names)).expect("a metastore");
-        for (name, keys) in names.iter().zip(shards) {
-            let tar = shard_tar(*name, &[(FILE, &tsm(keys))]);
+        for (name, file) in names.iter().zip(files) {
+            let tar = shard_tar(*name, &[(FILE, file)]);
             fs::write(dir.join(shard_file(*name, 0)), tar).expect("a shard");
         }
         Self { place, dir }
@@ -137,7 +142,7 @@ fn a_directory_has_a_file_for_each_measurement_and_none_leads_out_of_it() {
             .export(&["-json", "-format", format, "-o", utf8(&dir)])
             .expect(0);
         let names = tree::names(&dir);
-        let files: Vec<&String> = names.iter().filter(|name| name.ends_with(ending)).collect();
+        let files: Vec<String> = tree::files(&dir).into_keys().collect();
         let expected =
             ["%2E.%2F..%2Fup", "%2Fetc%2Fx", "m"].map(|name| format!("db/rp/{name}.{ending}"));
         assert_eq!(files, expected);
@@ -349,5 +354,129 @@ fn what_is_no_text_and_no_number_is_told() {
         "1 text with bytes that are not UTF-8",
     ] {
         assert!(run.stderr.contains(told), "{}", run.stderr);
+    }
+}
+
+#[cfg(feature = "parquet")]
+mod read_back {
+    use std::fs::File;
+
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::{Field, Row};
+
+    use super::*;
+
+    fn table(path: &Path) -> (SerializedFileReader<File>, Vec<Row>) {
+        let reader = SerializedFileReader::new(File::open(path).expect("a file"));
+        let reader = reader.expect("Parquet");
+        let rows = reader.get_row_iter(None).expect("rows");
+        let rows = rows.map(|row| row.expect("a row")).collect();
+        (reader, rows)
+    }
+
+    fn fields(row: &Row) -> Vec<Field> {
+        row.get_column_iter()
+            .map(|(_, field)| field.clone())
+            .collect()
+    }
+
+    #[test]
+    fn values_of_every_type_come_back_and_sorted_rows_say_so() {
+        let nan = f64::from_bits(0x7FF8_0000_0000_0000);
+        let keys = [
+            ("m#!~#f", Values::Float(vec![nan, f64::NEG_INFINITY, -0.0])),
+            ("m#!~#i", Values::Integer(vec![i64::MIN, i64::MAX])),
+            ("m#!~#ok", Values::Boolean(vec![false])),
+            ("m#!~#s", strings(&["", "nul \0 🦀", "x"])),
+            ("m#!~#u", Values::Unsigned(vec![u64::MAX, 1 << 63])),
+            ("m,h=a#!~#f", Values::Float(vec![1.0])),
+        ];
+        let (sorted, both) = (Backup::of(&[&keys]), Backup::of(&[&keys, &keys[..1]]));
+        let file = sorted.path("m.parquet");
+        sorted.export(&["-o", utf8(&file)]).expect(0);
+        let (reader, rows) = table(&file);
+        let text = |text: &str| Field::Str(text.to_owned());
+        let at = |nth: i64| Field::Long(FIRST + nth);
+        assert!(matches!(fields(&rows[0])[2], Field::Double(found) if found.is_nan()));
+        assert_eq!(
+            fields(&rows[0])[3..],
+            [
+                Field::Long(i64::MIN),
+                Field::Bool(false),
+                text(""),
+                Field::ULong(u64::MAX)
+            ]
+        );
+        assert_eq!(
+            fields(&rows[1]),
+            [
+                at(1),
+                Field::Null,
+                Field::Double(f64::NEG_INFINITY),
+                Field::Long(i64::MAX),
+                Field::Null,
+                text("nul \0 🦀"),
+                Field::ULong(1 << 63)
+            ]
+        );
+        assert!(matches!(fields(&rows[2])[2], Field::Double(found) if found.is_sign_negative()));
+        assert_eq!(
+            fields(&rows[3])[..3],
+            [at(0), text("a"), Field::Double(1.0)]
+        );
+        let order = |reader: &SerializedFileReader<File>| {
+            let columns = reader.metadata().row_group(0).sorting_columns().cloned();
+            let columns = columns.unwrap_or_default().into_iter();
+            columns
+                .map(|column| (column.column_idx, column.nulls_first))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(order(&reader), [(1, true), (0, true)]);
+
+        let file = both.path("m.parquet");
+        both.export(&["-o", utf8(&file)]).expect(0);
+        let (reader, rows) = table(&file);
+        assert_eq!((rows.len(), order(&reader)), (7, vec![]));
+    }
+
+    #[test]
+    fn a_table_of_several_row_groups_is_read_to_its_end() {
+        let count = (1 << 20) + 5000_i64;
+        let mut writer = Writer::new(Vec::new());
+        for key in ["m,h=a#!~#i", "other#!~#i", "z#!~#i"] {
+            let count = if key.starts_with('m') { count } else { 3 };
+            let values = Values::Integer(Vec::new());
+            writer
+                .begin_key(key.as_bytes(), values.value_type())
+                .expect("a key");
+            let all: Vec<i64> = (0..count).collect();
+            for times in all.chunks(1000) {
+                let points = Points {
+                    times: times.iter().map(|nth| FIRST + nth * 1000).collect(),
+                    values: Values::Integer(times.to_vec()),
+                };
+                writer.points(&points).expect("a block");
+            }
+        }
+        let backup = Backup::with(&[writer.finish().expect("a file").0]);
+        let dir = backup.path("out");
+        backup
+            .export(&["-format", "parquet", "-o", utf8(&dir)])
+            .expect(0);
+        let (reader, rows) = table(&dir.join("db/rp/m.parquet"));
+        assert!(reader.num_row_groups() > 1);
+        assert_eq!(rows.len() as i64, count);
+        for (row, nth) in rows.iter().zip(0..) {
+            let expected = [
+                Field::Long(FIRST + nth * 1000),
+                Field::Str("a".into()),
+                Field::Long(nth),
+            ];
+            assert!(
+                row.get_column_iter().map(|(_, field)| field).eq(&expected),
+                "{row}"
+            );
+        }
+        assert_eq!(table(&dir.join("db/rp/z.parquet")).1.len(), 3);
     }
 }

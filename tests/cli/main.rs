@@ -14,6 +14,8 @@ mod completions;
 mod copy;
 // Flags from the configuration file and the environment.
 mod config;
+// `snap diff`: what is told of sets that differ, and of damage.
+mod diff;
 // README and docs: their commands and their links.
 mod documents;
 // The console examples of docs: run, and compared with what stands there.

@@ -27,7 +27,7 @@ use crate::support::{tree, utf8};
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/influxd-1.6.7");
 
 /// The page of each schema.
-const PAGES: [(&str, &str); 14] = [
+const PAGES: [(&str, &str); 15] = [
     ("backup", "backup"),
     ("restore", "restore"),
     ("serve", "serve"),
@@ -40,6 +40,7 @@ const PAGES: [(&str, &str); 14] = [
     ("keep", "forget"),
     ("copy", "copy"),
     ("export", "export"),
+    ("diff", "diff"),
     ("record", "format"),
     ("restore-journal", "format"),
 ];
@@ -442,6 +443,9 @@ fn sets(bench: &Bench) {
     );
     bench.run(&["stats", dir, &full], 0);
     bench.run(&["stats", "-exact", "-verbose", dir, &full], 0);
+    let side = |id: &str| format!("{dir}::{id}");
+    bench.run(&["diff", &side(&full), &side(&full)], 0);
+    bench.run(&["diff", "-verbose", &side(&full), &side(&ids[1])], 1);
     bench.run(&["verify", "-verbose", dir], 0);
     bench.run(&["verify", "-deep", dir, "latest"], 0);
     for flags in [&[][..], &[], &["-release"]] {
@@ -508,6 +512,8 @@ fn sets(bench: &Bench) {
     bench.run(&["list", dir], 0);
     bench.run(&["info", dir, &full], 0);
     bench.run(&["stats", dir, &full], 3);
+    let side = format!("{dir}::{full}");
+    bench.run(&["diff", &side, &side], 3);
     bench.run(&["check", "-max-age", "1h", dir], 1);
     fs::write(hidden(&full, "json"), "{").expect("writing");
     bench.run(&["verify", dir], 4);
@@ -518,6 +524,7 @@ fn sets(bench: &Bench) {
         &["check", "-max-age", "1h"],
         &["forget", "-keep-last", "1"],
         &["keep"],
+        &["diff", dir],
     ] {
         let set = if command == ["keep"] {
             &["latest"][..]
@@ -532,6 +539,7 @@ fn sets(bench: &Bench) {
         &["check", "-max-age", "1h"],
         &["verify"],
         &["forget", "-keep-last", "1"],
+        &["diff", "/nowhere"],
     ] {
         bench.run(&[command, &["/nowhere"]].concat(), 10);
     }

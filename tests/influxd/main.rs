@@ -5,6 +5,8 @@
 mod copies;
 // Deleted points stay deleted in a running server that is restored into.
 mod deletes;
+// `snap diff` of sets, servers and directories.
+mod diff;
 // What `snap export` writes, taken in by another server.
 mod export;
 // The support code of the tests itself.

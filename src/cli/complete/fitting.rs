@@ -140,7 +140,7 @@ impl<'a> Fitting<'a> {
         }
         let name = value_name(arg);
         let paths = match name {
-            "PATH" | "DIR" | "SRC" | "DST" => Paths::Directories,
+            "PATH" | "DIR" | "SRC" | "DST" | "A" | "B" => Paths::Directories,
             "FILE" => Paths::Files,
             _ => Paths::None,
         };

@@ -64,6 +64,8 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "PATH",
         "SRC",
         "DST",
+        "A",
+        "B",
         "DIR",
         "FILE",
         "SET",

@@ -12,6 +12,7 @@ mod points;
 mod policy;
 pub(crate) mod profiles;
 pub(crate) mod server;
+pub(crate) mod sides;
 pub(crate) mod storage;
 pub(crate) mod tables;
 mod unknown;

@@ -12,13 +12,14 @@ pub(crate) use text::{page, summary};
 
 /// The headings in the order in which a reader needs them, whichever order the flags have: which
 /// server and what of it, before how, and what hardly anybody changes last.
-const HEADINGS: [&str; 13] = [
+const HEADINGS: [&str; 14] = [
     "Server",
     "Where to",
     "What to back up",
     "What to restore",
     "What to export",
     "What to count",
+    "What to compare",
     "What to keep",
     PLAIN_HEADING,
     "How",
@@ -39,26 +40,26 @@ const EXIT_CODES: [(&str, &str, &[&str]); 9] = [
     (
         "3",
         "done in part: named shards are missing",
-        &["backup", "restore", "stats", "verify", "export"],
+        &["backup", "restore", "stats", "verify", "export", "diff"],
     ),
     (
         "4",
         "damage found",
         &[
             "restore", "list", "info", "stats", "verify", "check", "forget", "keep", "copy",
-            "export",
+            "export", "diff",
         ],
     ),
     (
         "5",
         "the server was not reached, or is not a snapshotter",
-        &["backup", "restore", "info", "stats"],
+        &["backup", "restore", "info", "stats", "diff"],
     ),
     (
         "6",
         "refused for safety",
         &[
-            "backup", "restore", "serve", "stats", "forget", "keep", "copy", "export",
+            "backup", "restore", "serve", "stats", "forget", "keep", "copy", "export", "diff",
         ],
     ),
     (
@@ -66,7 +67,7 @@ const EXIT_CODES: [(&str, &str, &[&str]); 9] = [
         "no backup there",
         &[
             "restore", "list", "info", "stats", "verify", "check", "forget", "keep", "copy",
-            "export",
+            "export", "diff",
         ],
     ),
     (
@@ -74,6 +75,23 @@ const EXIT_CODES: [(&str, &str, &[&str]); 9] = [
         "locked: another run works in the directory",
         &["backup", "restore", "forget", "keep", "copy"],
     ),
+];
+
+/// What exit codes mean of diff, which are those of diff(1).
+const OF_DIFF: [(&str, &str); 4] = [
+    ("0", "the same"),
+    ("1", "different"),
+    (
+        "2",
+        "not compared: the command line is wrong, or something failed",
+    ),
+    ("3", "compared in part: what is damaged or missing is named"),
+];
+
+/// What exit codes mean of all commands together, where diff has another meaning.
+const OF_ALL: [(&str, &str); 2] = [
+    ("1", "failed; diff: different"),
+    ("2", "usage: the command line is wrong; diff: failed"),
 ];
 
 /// Exit codes of a run that was stopped.
@@ -90,7 +108,16 @@ fn exit_codes(command: Option<&str>) -> Vec<(&'static str, &'static str)> {
     };
     let codes = EXIT_CODES.iter();
     let codes = codes.filter(|(_, _, commands)| is_of(commands));
-    let codes = codes.map(|(code, what, _)| (*code, *what));
+    let meanings: &[(&str, &str)] = match command {
+        Some("diff") => &OF_DIFF,
+        Some(_) => &[],
+        None => &OF_ALL,
+    };
+    let codes = codes.map(|(code, what, _)| {
+        let mut meanings = meanings.iter();
+        let own = meanings.find(|(other, _)| other == code);
+        own.copied().unwrap_or((*code, *what))
+    });
     codes.chain([STOPPED]).collect()
 }
 

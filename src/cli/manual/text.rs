@@ -182,6 +182,7 @@ mod tests {
                 "forget" => 34,
                 "copy" => 35,
                 "export" => 40,
+                "diff" => 40,
                 // A line for each command.
                 "snap" => 30,
                 _ => 28,

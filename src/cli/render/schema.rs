@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::messages::check::CheckResult;
 use super::messages::copy::{CopySet, CopySummary};
+use super::messages::diff::DiffSummary;
 use super::messages::export::ExportSummary;
 use super::messages::forget::{ForgetSet, ForgetSummary};
 use super::messages::info::{ServerDetails, SetDetails};
@@ -18,8 +19,8 @@ use super::messages::stats::StatsSummary;
 use super::messages::verify::VerifySummary;
 use super::messages::{ExitError, Message, ServedRequest, ShardProgress, Status};
 use crate::ops::{
-    DatabaseStats, MeasurementStats, PolicyStats, SetFault, SetGap, SetSummary, ShardSummary,
-    StatsDamage, live_journal_schema,
+    DatabaseStats, MeasurementDiff, MeasurementStats, PolicyDiff, PolicyStats, SetFault, SetGap,
+    SetSummary, ShardSummary, StatsDamage, live_journal_schema,
 };
 use crate::repository::SetRecord;
 
@@ -30,7 +31,7 @@ type LineSchema = fn(&mut SchemaGenerator) -> Schema;
 const COMMON: [LineSchema; 2] = [line::<Status>, line::<ExitError>];
 
 /// The commands that print JSON, and the lines of each but for the common ones.
-const COMMANDS: [(&str, &[LineSchema]); 12] = [
+const COMMANDS: [(&str, &[LineSchema]); 13] = [
     (
         "backup",
         &[
@@ -85,6 +86,15 @@ const COMMANDS: [(&str, &[LineSchema]); 12] = [
         &[line::<ShardProgress>, line::<CopySet>, line::<CopySummary>],
     ),
     ("export", &[line::<ShardProgress>, line::<ExportSummary>]),
+    (
+        "diff",
+        &[
+            line::<ShardProgress>,
+            line::<PolicyDiff>,
+            line::<MeasurementDiff>,
+            line::<DiffSummary>,
+        ],
+    ),
 ];
 
 /// Every schema as the text of a file, by the file's name without `.json`.

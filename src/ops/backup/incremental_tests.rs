@@ -323,6 +323,23 @@ fn the_last_set_is_the_newest_complete_one_of_the_same_selection() {
 }
 
 #[test]
+fn a_set_that_a_removal_is_about_to_take_away_is_not_built_on() {
+    let all = Selection::default();
+    with(&[set(0, 10_000), set(1, 20_000)], |earlier| {
+        let newest = earlier.last(&all).unwrap();
+        let going = HashSet::from([newest.id.clone()]);
+        let sets = earlier.sets.clone();
+        let left = Earlier {
+            catalog: earlier.catalog,
+            sets,
+            ahead: Vec::new(),
+        };
+        let last = left.without(&going);
+        assert_eq!(last.last(&all).map(|set| set.started), Some(at(10_000)));
+    });
+}
+
+#[test]
 fn a_full_set_is_due_after_so_many_that_shared() {
     let shares = |number: u32| {
         let mut set = set(number, 10_000 * i64::from(number + 1));

@@ -36,7 +36,7 @@ pub(super) fn gather(
 /// # Errors
 ///
 /// When it cannot be read or unpacked.
-pub(super) fn prepare(
+pub(in crate::ops) fn prepare(
     catalog: &Catalog,
     planned: PlannedShard,
     context: Context<'_>,

@@ -6,17 +6,17 @@
 //! is, as [`tables`], which may have a [`directory`]. What is damaged is named, and everything else
 //! is exported.
 
-mod backup;
+pub(super) mod backup;
 mod directory;
 mod lines;
 mod output;
 mod points_writer;
-mod running;
-mod shard;
-mod stopped;
+pub(super) mod running;
+pub(super) mod shard;
+pub(super) mod stopped;
 mod survey;
 mod tables;
-mod told;
+pub(super) mod told;
 
 use std::collections::BTreeSet;
 use std::io::Write;

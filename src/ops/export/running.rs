@@ -22,8 +22,8 @@ use crate::shard_tar::Ending;
 use crate::tsm::filter::NewTypes;
 use crate::tsm::{is_index, stem};
 
-/// How long a busy server is asked for a shard before that is exported as it comes, and told.
-pub(super) const FLUSH_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a busy server is asked for a shard before that is read as it comes, and told.
+pub(in crate::ops) const FLUSH_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The files of a shard as they were sent.
 struct ReceivedShard {
@@ -36,7 +36,7 @@ struct ReceivedShard {
 /// # Errors
 ///
 /// When it cannot be unpacked, or a stop was asked for.
-pub(super) fn prepare(
+pub(in crate::ops) fn prepare(
     asker: &ShardAsker<'_>,
     shard: ShardPath,
     context: Context<'_>,

@@ -19,8 +19,8 @@ use crate::tsm::points::{PointsFile, PointsFinding, PointsSelection, ShardPoints
 use crate::tsm::sought_series::SoughtSeries;
 use crate::tsm::tombstone::{BoundedDeletes, TombstoneEnding};
 
-/// A shard that is to be exported.
-pub(super) enum Prepared {
+/// What came of making a shard ready to be read.
+pub(in crate::ops) enum Prepared {
     Whole(PreparedShard),
     /// It could not be had.
     Missing(Shortfall),
@@ -29,7 +29,7 @@ pub(super) enum Prepared {
 }
 
 /// A shard whose files can be read.
-pub(super) struct PreparedShard {
+pub(in crate::ops) struct PreparedShard {
     pub name: ShardPath,
     pub files: Vec<PreparedFile>,
     /// The fields that have a type of which alone their values are exported.
@@ -43,7 +43,7 @@ pub(super) struct PreparedShard {
 }
 
 /// A TSM file.
-pub(super) struct PreparedFile {
+pub(in crate::ops) struct PreparedFile {
     pub name: String,
     pub path: PathBuf,
     /// The file that says what was deleted of it.
@@ -51,10 +51,10 @@ pub(super) struct PreparedFile {
 }
 
 /// A TSM file that is read.
-struct OpenFile<'a> {
-    name: &'a str,
-    content: File,
-    deletes: BoundedDeletes,
+pub(in crate::ops) struct OpenFile<'a> {
+    pub name: &'a str,
+    pub content: File,
+    pub deletes: BoundedDeletes,
 }
 
 impl PreparedShard {
@@ -102,7 +102,11 @@ impl PreparedShard {
     }
 
     /// Opens its files, and reads what was deleted of them.
-    fn open(&self, told: &mut Told) -> Result<Vec<OpenFile<'_>>> {
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read.
+    pub(in crate::ops) fn open(&self, told: &mut Told) -> Result<Vec<OpenFile<'_>>> {
         let files = self.files.iter().map(|file| {
             let path = &file.path;
             let content =
@@ -137,7 +141,7 @@ impl PreparedShard {
                 (BoundedDeletes::default(), fault)
             }
         };
-        let effect = "points that were deleted may be among those exported";
+        let effect = "points that were deleted may be among those read";
         told.add(match self.are_tombstones_told {
             true => format!("{name}: {effect}"),
             false => format!("{fault}; {effect}"),

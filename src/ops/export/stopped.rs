@@ -34,7 +34,7 @@ pub(super) fn gather(
 /// # Errors
 ///
 /// When its files or its WAL cannot be read.
-pub(super) fn prepare(
+pub(in crate::ops) fn prepare(
     shards: &LocalShards,
     shard: ShardPath,
     context: Context<'_>,

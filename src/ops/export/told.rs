@@ -7,21 +7,21 @@ const MOST_TOLD: usize = 100;
 
 /// Sentences about a shard.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(in crate::ops) struct Told {
     sentences: Vec<String>,
     more: usize,
 }
 
 impl Told {
     /// Begins with what is told already.
-    pub(super) fn new(begun: &[String]) -> Self {
+    pub(in crate::ops) fn new(begun: &[String]) -> Self {
         Self {
             sentences: begun.to_vec(),
             more: 0,
         }
     }
 
-    pub(super) fn add(&mut self, sentence: String) {
+    pub(in crate::ops) fn add(&mut self, sentence: String) {
         match self.sentences.len() < MOST_TOLD {
             true => self.sentences.push(sentence),
             false => self.more += 1,
@@ -29,7 +29,7 @@ impl Told {
     }
 
     /// The sentences; the last says how many were left out.
-    pub(super) fn finish(mut self) -> Vec<String> {
+    pub(in crate::ops) fn finish(mut self) -> Vec<String> {
         if self.more > 0 {
             self.sentences
                 .push(format!("{} more", plural(self.more, "fault")));

@@ -4,10 +4,11 @@
 //! with cannot be told in general, but a duration of which each shard has a group of its own is as
 //! good: queries find the same points, and later ones go where they went before.
 
-use crate::metastore::groups::group_at;
+use crate::metastore::groups::Grid;
 
 const HOUR: i64 = 3_600_000_000_000;
 const DAY: i64 = 24 * HOUR;
+const HOURS: Grid = Grid { width: HOUR };
 
 /// The group durations that are tried, in this order: what influxd takes for a policy without one,
 /// then the shortest that does.
@@ -84,7 +85,7 @@ pub(super) fn group(shards: &[Times]) -> Grouping {
 fn regular(shards: &[Times], duration: i64) -> Option<Vec<(i64, i64)>> {
     let mut groups = Vec::with_capacity(shards.len());
     for times in shards {
-        let group = group_at(times.first, duration);
+        let group = Grid { width: duration }.group_of(times.first);
         if times.last >= group.1 {
             return None;
         }
@@ -103,9 +104,9 @@ fn irregular(shards: &[Times]) -> Vec<(i64, i64)> {
         let before = before.filter(|last| *last < own.first).max();
         let after = shards.iter().map(|other| other.first);
         let after = after.filter(|first| *first > own.last).min();
-        let border = before.map_or(i64::MIN, |last| group_at(last, HOUR).1.min(own.first));
-        let start = group_at(own.first, HOUR).0.max(border);
-        let hour = group_at(own.last, HOUR).1;
+        let border = before.map_or(i64::MIN, |last| HOURS.group_of(last).1.min(own.first));
+        let start = HOURS.group_of(own.first).0.max(border);
+        let hour = HOURS.group_of(own.last).1;
         (start, after.map_or(hour, |first| hour.min(first)))
     });
     groups.collect()

@@ -4,7 +4,7 @@
 use std::io;
 
 use super::super::block::Decoder;
-use super::super::file::{BlockFault, BlockReader, FileError, decode};
+use super::super::file::{BlockFault, BlockReader, FileError, Record, decode};
 use super::super::filter::{BlockFate, KeyFilter};
 use super::super::index::{BlockEntry, ENTRY_BYTES, IndexError, Key};
 use super::super::series::SEPARATOR;
@@ -55,6 +55,16 @@ struct OpenFile<'a> {
     /// Reads blocks that lie near one another; those of keys that have many.
     near: BlockReader<'a, dyn ReadAt + 'a>,
     far: BlockReader<'a, dyn ReadAt + 'a>,
+}
+
+impl OpenFile<'_> {
+    /// Reads the record of a block.
+    fn read(&mut self, is_far: bool, entry: &BlockEntry) -> Result<Record<'_>, FileError> {
+        match is_far {
+            true => self.far.read(entry),
+            false => self.near.read(entry),
+        }
+    }
 }
 
 impl<'a> BlockStore<'a> {
@@ -113,6 +123,35 @@ impl<'a> BlockStore<'a> {
         });
     }
 
+    /// Takes the first of the blocks of a key that were not looked at yet.
+    pub(super) fn next_entry(
+        &self,
+        file: usize,
+        entries: &mut Entries,
+    ) -> Result<Option<BlockEntry>, PointsError> {
+        let taken = entries.take(self.files[file].content);
+        taken.map_err(|error| self.failed(file, error))
+    }
+
+    /// The record of a block, which is not checked; none where there can be none.
+    pub(super) fn record(
+        &mut self,
+        file: usize,
+        is_far: bool,
+        entry: &BlockEntry,
+    ) -> Result<Option<Record<'_>>, PointsError> {
+        let file = &mut self.files[file];
+        let name = file.name;
+        match file.read(is_far, entry) {
+            Ok(record) => Ok(Some(record)),
+            Err(FileError::Index(IndexError::Read { source, .. })) => Err(PointsError {
+                file: name.to_owned(),
+                source,
+            }),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Unpacks a block; whether it is sound. What is wrong with it is told.
     fn unpack(
         &mut self,
@@ -121,15 +160,11 @@ impl<'a> BlockStore<'a> {
         key: KeyName<'_>,
     ) -> Result<bool, PointsError> {
         let file = &mut self.files[cursor.file];
-        let reader = match cursor.is_far {
-            true => &mut file.far,
-            false => &mut file.near,
-        };
         let fault = |fault: BlockFault| FileError::Block {
             offset: entry.offset,
             fault,
         };
-        let unpacked = reader.read(entry).and_then(|record| {
+        let unpacked = file.read(cursor.is_far, entry).and_then(|record| {
             record.verify().map_err(fault)?;
             let value_type = cursor.value_type;
             decode(
@@ -155,7 +190,7 @@ impl<'a> BlockStore<'a> {
 }
 
 /// The blocks of a key that were not looked at yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entries {
     held: Vec<BlockEntry>,
     next: usize,
@@ -177,7 +212,7 @@ impl Entries {
         }
     }
 
-    fn first(&self) -> Option<&BlockEntry> {
+    pub(super) fn first(&self) -> Option<&BlockEntry> {
         self.held.get(self.next)
     }
 
@@ -244,6 +279,21 @@ impl<'a> KeyCursor<'a> {
             at: 0,
             rest: None,
         })
+    }
+
+    pub(super) fn time_range(&self) -> Bounds {
+        self.time_range
+    }
+
+    /// Whether its blocks are read one by one.
+    pub(super) fn is_far(&self) -> bool {
+        self.is_far
+    }
+
+    /// All its blocks, if none was looked at yet and nothing was deleted of them.
+    pub(super) fn untouched_entries(&self) -> Option<Entries> {
+        let is_untouched = self.entries.last_time.is_none() && self.deletes.is_empty();
+        is_untouched.then(|| self.entries.clone())
     }
 
     /// A time before which no more points come; that of the next point where it is unpacked. None

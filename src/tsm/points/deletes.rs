@@ -52,6 +52,11 @@ impl<'a> KeyDeletes<'a> {
         }
         Ok(Self::Held { ranges, next: 0 })
     }
+
+    /// Whether nothing was deleted.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Held { ranges, .. } if ranges.is_empty())
+    }
 }
 
 impl Deletes for KeyDeletes<'_> {

@@ -48,6 +48,11 @@ impl<'a> FieldPoints<'a> {
             .map_or(ValueType::Float, |key| key.value_type)
     }
 
+    /// Its points in each file.
+    pub(super) fn keys(&self) -> &[KeyCursor<'a>] {
+        &self.keys
+    }
+
     /// How many files have points of it.
     pub(super) fn cursors(&self) -> usize {
         self.keys.len()

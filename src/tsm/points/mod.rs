@@ -4,7 +4,7 @@
 //! [`index`] merges the indexes of the files, so that the keys of a series are found together.
 //! [`blocks`] unpacks the blocks of one key of one file, [`field`] merges those of one field over
 //! the files, where of two values at one time that of the later file wins, and [`rows`] joins the
-//! fields. Nothing is unpacked before its time has come, and no more than one block of each key and
+//! fields. [`same_blocks`] compares two series without unpacking them. Nothing is unpacked before its time has come, and no more than one block of each key and
 //! file at a time; where a series has so many fields that this would be much, only pieces of the
 //! blocks are held, and the rest of a block is unpacked again.
 //!
@@ -16,6 +16,7 @@ mod deletes;
 mod field;
 mod index;
 mod rows;
+mod same_blocks;
 
 use std::fmt;
 use std::io;
@@ -35,6 +36,7 @@ use index::ShardIndex;
 use rows::RowJoin;
 
 pub(crate) use rows::{Column, Rows};
+pub(crate) use same_blocks::same_points;
 
 /// The most fields that are joined. A series with more is given in parts of so many fields each.
 const MAX_FIELDS: usize = 1 << 14;
@@ -104,6 +106,8 @@ pub(crate) struct ShardPoints<'a> {
     /// The series whose points are read, and its fields.
     series: Vec<u8>,
     fields: Vec<FieldPoints<'a>>,
+    /// Whether these are as many as are joined.
+    is_full: bool,
     join: RowJoin,
 }
 
@@ -128,6 +132,7 @@ impl<'a> ShardPoints<'a> {
             selection,
             series: Vec::new(),
             fields: Vec::new(),
+            is_full: false,
             join: RowJoin::default(),
         })
     }
@@ -150,6 +155,7 @@ impl<'a> ShardPoints<'a> {
         {
             self.fields.push(field);
         }
+        self.is_full = self.fields.len() == MAX_FIELDS;
         let cursors = self.fields.iter().map(FieldPoints::cursors).sum();
         self.blocks.share_among(cursors);
         let mut at = 0;
@@ -172,6 +178,11 @@ impl<'a> SeriesPoints<'_, 'a> {
     /// Its key: the measurement and the tags, as they stand in the files.
     pub(crate) fn key(&self) -> &[u8] {
         &self.shard.series
+    }
+
+    /// Whether these may not be all of its fields: the others come as another series of this key.
+    pub(crate) fn may_be_part(&self) -> bool {
+        self.shard.is_full
     }
 
     /// The names and types of its fields, in the order of their names. Of some, all values may be

@@ -5,6 +5,7 @@
 
 pub(crate) mod check;
 pub(crate) mod copy;
+pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod forget;
 pub(crate) mod info;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical};
+use parquet::column::writer::ColumnWriter;
 use parquet::file::metadata::{
     FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter,
     RowGroupMetaData, SortingColumn,
@@ -227,9 +228,7 @@ impl ParquetRows {
         let mut group =
             SerializedRowGroupWriter::new(descriptor.clone(), properties, &mut out, ordinal, None);
         let rows = self.times.len();
-        let mut next = |write: &mut dyn FnMut(
-            &mut parquet::column::writer::ColumnWriter<'_>,
-        ) -> Result<()>| {
+        let mut next = |write: &mut dyn FnMut(&mut ColumnWriter<'_>) -> Result<()>| {
             let mut column = group.next_column()?.context("a column is missing")?;
             write(column.untyped())?;
             Ok::<_, anyhow::Error>(column.close()?)

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use anyhow::{Result, bail};
-use parquet::column::writer::ColumnWriter;
-use parquet::data_type::ByteArray;
+use parquet::column::writer::{ColumnWriter, ColumnWriterImpl};
+use parquet::data_type::{ByteArray, ByteArrayType};
 
 use super::rows::{Losses, push_as};
 use crate::tsm::points::Column;
@@ -230,13 +230,7 @@ impl TextBatch {
         }
     }
 
-    fn write(
-        &mut self,
-        column: &mut parquet::column::writer::ColumnWriterImpl<
-            '_,
-            parquet::data_type::ByteArrayType,
-        >,
-    ) -> Result<()> {
+    fn write(&mut self, column: &mut ColumnWriterImpl<'_, ByteArrayType>) -> Result<()> {
         let bytes = ByteArray::from(std::mem::take(&mut self.bytes));
         let mut start = 0;
         let values = self.ends.drain(..).map(|end| {

@@ -10,7 +10,7 @@ use crate::tsm::points::Rows;
 use crate::tsm::values::Values;
 
 /// Bytes of rows that wait, of all tables together. More are written.
-pub(super) const MOST_WAITING: usize = 16 << 20;
+pub(super) const MOST_WAITING: usize = 8 << 20;
 
 /// Where the bytes of a table go.
 pub(super) type TableOut<'a> = dyn Write + Send + 'a;

@@ -1,0 +1,310 @@
+//! `snap diff` as it is typed.
+
+use anyhow::Result;
+use clap::Args;
+use jiff::Timestamp;
+
+use super::ending::Ending;
+use super::flags::server::ConnectionArgs;
+use super::flags::sides::{SideArg, side};
+use super::flags::values;
+use super::flags::{DirectoriesArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs};
+use super::render::json;
+use super::render::messages::diff::{
+    DiffState, DiffSummary, SidePlace, example_lines, policy_line,
+};
+use super::render::output::Output;
+use super::render::table::{Column, Table, time};
+use super::render::width::columns;
+use crate::cancel::Cancel;
+use crate::client::Address;
+use crate::error::{Error, ErrorKind, hint, kind_of, told};
+use crate::ops::{DiffOptions, DiffReport, DiffSource, MeasurementDiff, RestoreSelection, diff};
+use crate::repository::Location;
+use crate::text::plural;
+
+/// Compare two sets, servers or data directories, point by point
+///
+/// A and B are each a backup, PATH or PATH::SET; a running influxd, influxd://HOST:PORT; or a
+/// stopped one, influxd:///DIR with meta, data and wal in DIR. Shards are matched by database,
+/// retention policy and time, whatever their ids and the borders of their groups. Points are those
+/// that a query would see: files that overlap are merged, deleted points are left out, and what
+/// only the WAL holds is read too.
+///
+/// Blocks of points that are the same bytes on both sides are the same without being unpacked.
+/// Other points are: only in A, only in B, or in both with other fields or values. Floats are
+/// compared by their bits.
+///
+/// The exit code is that of diff: 0 if both sides are the same, 1 if they are different, 2 if they
+/// cannot be compared. It is 3 if something is damaged or missing, which is named, whatever was
+/// found of the rest.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct DiffArgs {
+    /// The first side: PATH, PATH::SET, influxd://HOST:PORT or influxd:///DIR
+    ///
+    /// PATH is a backup directory or its URL, SET an id, the beginning of one, or latest. Without
+    /// SET it is the newest set. A directory whose own name has :: in it is named with a slash or
+    /// :: behind it.
+    #[arg(value_name = "A", value_parser = side())]
+    a: SideArg,
+    /// The second side
+    #[arg(
+        value_name = "B",
+        value_parser = side(),
+        required_unless_present_any = ["host", "datadir"],
+        conflicts_with_all = ["host", "datadir"],
+    )]
+    b: Option<SideArg>,
+
+    /// Take the server at this address for B
+    #[arg(
+        help_heading = "Server",
+        long,
+        value_name = "HOST",
+        value_parser = values::address,
+        conflicts_with = "datadir",
+    )]
+    host: Option<Address>,
+    #[command(flatten)]
+    directories: DirectoriesArgs,
+
+    /// Only ask whether B has all that A has
+    ///
+    /// What B has beside it, points and fields, is no difference.
+    #[arg(long, help_heading = "How")]
+    contains: bool,
+
+    #[command(flatten, next_help_heading = "What to compare")]
+    shards: ShardsArgs,
+    /// The name that the database has in B
+    #[arg(
+        long,
+        value_name = "NAME",
+        help_heading = "What to compare",
+        requires = "database"
+    )]
+    newdb: Option<String>,
+    /// The name that the retention policy has in B
+    #[arg(
+        long,
+        value_name = "NAME",
+        help_heading = "What to compare",
+        requires = "retention",
+        hide_short_help = true
+    )]
+    newrp: Option<String>,
+    #[command(flatten, next_help_heading = "What to compare")]
+    series: SeriesArgs<false>,
+    #[command(flatten, next_help_heading = "What to compare")]
+    times: TimesArgs,
+    /// The database _internal too
+    #[arg(long, help_heading = "What to compare", hide_short_help = true)]
+    include_internal: bool,
+
+    #[command(flatten)]
+    connection: ConnectionArgs<true>,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+const EXAMPLES: &str = "\
+  snap diff /var/backups/influxdb influxd://127.0.0.1:8088
+  snap diff -contains -database db -newdb copy PATH::latest influxd://db2:8088
+  snap diff PATH::20261120T080000Z PATH::20261121T080000Z
+  snap diff PATH -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data";
+
+/// How many series are shown without -verbose.
+const EXAMPLES_SHOWN: usize = 10;
+
+impl DiffArgs {
+    /// The repositories that were named.
+    pub(crate) fn repositories(&self) -> Vec<&Location> {
+        let sides = [Some(&self.a), self.b.as_ref()];
+        let sides = sides.into_iter().flatten();
+        sides.filter_map(SideArg::repository).collect()
+    }
+
+    pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
+        self.compare(cancel, output).map_err(as_trouble)
+    }
+
+    fn compare(&self, cancel: &Cancel, output: &Output) -> Ending {
+        let sides = [&self.a, &self.second()?];
+        let [a, b] = sides.map(|side| self.source(side, cancel));
+        let options = self.options();
+        let report = output.while_running(cancel, |context| diff(&a, &b, &options, context))?;
+        let places = [0, 1].map(|at| place(sides[at], &report, at));
+        let summary = DiffSummary::new(&report, &places);
+        if output.is_json() {
+            report.policies.iter().try_for_each(json::print)?;
+            report.measurements.iter().try_for_each(json::print)?;
+        } else {
+            for (side, missing) in &report.missing {
+                output.fault(&format!("not compared: {side}: {missing}"), None);
+            }
+            if !output.is_quiet() {
+                self.print(&report, &places, output)?;
+            }
+        }
+        if summary.is_empty() {
+            output.warning("nothing was compared: neither side has such points");
+        }
+        output.closing(&summary, &summary.line())?;
+        Ok(match summary.state {
+            DiffState::Same => None,
+            DiffState::Different => Some(ErrorKind::Failed),
+            DiffState::Incomplete => Some(ErrorKind::Partial),
+        })
+    }
+
+    /// What B is.
+    fn second(&self) -> Result<SideArg, Error> {
+        let host = || self.host.clone().map(SideArg::Server);
+        let directories = || self.directories.named().map(SideArg::Directories);
+        let named = self.b.clone().or_else(host).or_else(directories);
+        // clap has asked for one of them.
+        named.ok_or_else(|| ErrorKind::Usage.error("diff needs B"))
+    }
+
+    fn source<'a>(&self, side: &'a SideArg, cancel: &Cancel) -> DiffSource<'a> {
+        match side {
+            SideArg::Set { repository, set } => DiffSource::Set {
+                repository,
+                set: set.as_deref(),
+            },
+            SideArg::Server(address) => DiffSource::Server {
+                client: self.connection.client(address.clone(), cancel),
+                retries: self.connection.retries,
+            },
+            SideArg::Directories(directories) => DiffSource::Directories(directories),
+        }
+    }
+
+    fn options(&self) -> DiffOptions {
+        DiffOptions {
+            what: RestoreSelection {
+                database: self.shards.database.clone(),
+                retention_policy: self.shards.retention.clone(),
+                shard: self.shards.shard,
+                new_database: self.newdb.clone(),
+                new_retention_policy: self.newrp.clone(),
+                start: self.times.start,
+                end: self.times.end,
+                series: self.series.filter(),
+                ..RestoreSelection::default()
+            },
+            include_internal: self.include_internal,
+            contains: self.contains,
+        }
+    }
+
+    fn print(&self, report: &DiffReport, places: &[SidePlace; 2], output: &Output) -> Result<()> {
+        let [a, b] = places;
+        output.line(&format!("A: {}", a.words()))?;
+        output.line(&format!("B: {}", b.words()))?;
+        for policy in &report.policies {
+            output.line(&policy_line(policy))?;
+        }
+        let differ: Vec<&MeasurementDiff> = report
+            .measurements
+            .iter()
+            .filter(|of| has_differences(of))
+            .collect();
+        if differ.is_empty() {
+            return Ok(());
+        }
+        let table = table(&differ);
+        output.lines(&format!("{}\n", table.print(columns()).text))?;
+        let mut lines = differ
+            .iter()
+            .flat_map(|of| example_lines(of, report.contains));
+        let shown = match self.output.is_verbose() {
+            true => usize::MAX,
+            false => EXAMPLES_SHOWN,
+        };
+        for line in lines.by_ref().take(shown) {
+            output.line(&line)?;
+        }
+        let more = lines.count();
+        if more > 0 {
+            output.line(&format!(
+                "and {} more: see -verbose",
+                plural(more, "example")
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+/// The error of a comparison that came to nothing: of exit code 2, as 1 says that the sides are
+/// different.
+fn as_trouble(error: anyhow::Error) -> anyhow::Error {
+    if kind_of(&error) != ErrorKind::Failed {
+        return error;
+    }
+    let trouble = ErrorKind::Usage.error(told(&error));
+    match hint(&error) {
+        Some(advice) => trouble.hint(advice).into(),
+        None => trouble.into(),
+    }
+}
+
+fn place(side: &SideArg, report: &DiffReport, at: usize) -> SidePlace {
+    let (directory, host) = match side {
+        SideArg::Set { repository, .. } => (Some(repository.to_string()), None),
+        SideArg::Server(address) => (None, Some(address.to_string())),
+        SideArg::Directories(directories) => {
+            (None, Some(directories.datadir.display().to_string()))
+        }
+    };
+    SidePlace {
+        directory,
+        host,
+        set: report.sets[at].as_ref().map(|set| set.as_str().to_owned()),
+        shards: report.shards[at],
+    }
+}
+
+/// Whether anything is to be shown of a measurement, be it allowed or not.
+fn has_differences(of: &MeasurementDiff) -> bool {
+    [&of.only_in_a, &of.only_in_b, &of.different]
+        .iter()
+        .any(|points| points.points > 0)
+}
+
+fn table(measurements: &[&MeasurementDiff]) -> Table {
+    let mut table = Table::new(vec![
+        Column::text("DATABASE").shrinks_to(12).goes(4),
+        Column::text("POLICY").shrinks_to(8).goes(3),
+        Column::text("MEASUREMENT").shrinks_to(16),
+        Column::number("SAME"),
+        Column::number("ONLY IN A"),
+        Column::number("ONLY IN B"),
+        Column::number("DIFFERENT"),
+        Column::text("FIRST").goes(2),
+        Column::text("LAST").goes(1),
+    ]);
+    for of in measurements {
+        let kinds = [&of.only_in_a, &of.only_in_b, &of.different];
+        let first = kinds.iter().filter_map(|points| points.first_time).min();
+        let last = kinds.iter().filter_map(|points| points.last_time).max();
+        table.row(vec![
+            of.database.as_str().into(),
+            of.retention_policy.as_str().into(),
+            of.measurement.as_str().into(),
+            of.same_points.to_string().into(),
+            of.only_in_a.points.to_string().into(),
+            of.only_in_b.points.to_string().into(),
+            of.different.points.to_string().into(),
+            when(first).into(),
+            when(last).into(),
+        ]);
+    }
+    table
+}
+
+fn when(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "-".to_owned(), time)
+}
