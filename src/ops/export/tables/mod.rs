@@ -107,6 +107,8 @@ pub(super) struct TableWriter<'a> {
     /// The measurement of the series, as keys have it, and its layout.
     measurement: Vec<u8>,
     layout: Option<usize>,
+    /// The columns of the fields of the series.
+    columns: Vec<Option<usize>>,
     /// Bytes that wait in all tables.
     waiting: usize,
     has_points: bool,
@@ -208,6 +210,7 @@ impl<'a> TableWriter<'a> {
             shard: None,
             measurement: Vec::new(),
             layout: None,
+            columns: Vec::new(),
             waiting: 0,
             has_points: false,
             tally: ExportTally::default(),
@@ -364,43 +367,27 @@ impl PointsWriter for TableWriter<'_> {
         Ok(())
     }
 
-    fn begin_series(&mut self, series: &SeriesPoints<'_, '_>, told: &mut Told) -> Result<bool> {
+    fn begin_series(&mut self, series: &SeriesPoints<'_, '_>, _: &mut Told) -> Result<bool> {
         self.end_series();
+        self.columns.clear();
         let (key, _) = split_key(series.key());
-        let in_words = || String::from_utf8_lossy(series.key());
-        let late = "came to light only when points were read, and";
+        // What has no column may have no points either.
         let Some(nth) = self.find_layout(series.key()) else {
-            told.add(format!("series {} {late} is left out", in_words()));
-            return Ok(false);
+            return Ok(true);
         };
         let layout = self.layouts[nth].clone();
         let mut tags: Vec<Option<Cow<'_, str>>> = vec![None; layout.tags.len()];
         for (tag, value) in key.tags() {
             let Some(at) = layout.tag(&tag) else {
-                told.add(format!(
-                    "a tag of series {} {late} the series is left out",
-                    in_words()
-                ));
-                return Ok(false);
+                return Ok(true);
             };
             let text = as_text(&value, &mut self.losses).into_owned();
             tags[at].get_or_insert(Cow::Owned(text));
         }
-        let fields = series.fields().map(|(name, value_type)| {
-            let column = layout.field(name, value_type);
-            if column.is_none() {
-                let name = String::from_utf8_lossy(name);
-                told.add(format!(
-                    "field {name} of series {} {late} is left out",
-                    in_words()
-                ));
-            }
-            column
-        });
+        let fields = series.fields();
+        let fields = fields.map(|(name, value_type)| layout.field(name, value_type));
         let fields: Vec<Option<usize>> = fields.collect();
-        if fields.iter().all(Option::is_none) {
-            return Ok(false);
-        }
+        self.columns.clone_from(&fields);
         if !self.tables.contains_key(&nth) {
             let table = self.new_table(nth);
             self.tables.insert(nth, table);
@@ -412,6 +399,19 @@ impl PointsWriter for TableWriter<'_> {
     }
 
     fn write(&mut self, rows: &Rows<'_, '_>) -> Result<()> {
+        let mut has_columns = false;
+        for column in rows.columns() {
+            match self.columns.get(column.field) {
+                Some(Some(_)) => has_columns = true,
+                _ => {
+                    let places = (0..rows.times.len()).filter_map(|row| column.at(row));
+                    self.losses.unforeseen += places.count() as u64;
+                }
+            }
+        }
+        if !has_columns {
+            return Ok(());
+        }
         let Some((nth, table)) = self.layout.and_then(|nth| {
             let table = self.tables.get_mut(&nth)?;
             Some((nth, table))
@@ -435,6 +435,13 @@ impl PointsWriter for TableWriter<'_> {
         if left_out > 0 {
             let values = plural(left_out, "float value");
             told.add(format!("{values} left out that are no numbers"));
+        }
+        let unforeseen = lost.unforeseen - before.unforeseen;
+        if unforeseen > 0 {
+            let values = plural(unforeseen, "value");
+            told.add(format!(
+                "{values} left out of series or fields that no index told of before"
+            ));
         }
         let replaced = lost.not_text - before.not_text;
         if replaced > 0 {

@@ -57,6 +57,8 @@ pub(super) struct SeriesCells<'a> {
 pub(super) struct Losses {
     /// Floats that were left out, as they are no numbers.
     pub not_numbers: u64,
+    /// Values that no column was made for.
+    pub unforeseen: u64,
     /// Texts with bytes that are not UTF-8.
     pub not_text: u64,
     /// Numbers that are not the same in the type of their column.
