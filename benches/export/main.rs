@@ -46,9 +46,11 @@ use support::influxd::Influxd;
 use support::process::{backup, snap};
 use support::utf8;
 
-/// Bytes of the shards of each data set, and how many there are of each size. They are small as the
-/// answers of a server are large.
-const DATA: [(&str, Kind, &[(usize, f64)]); 3] = [
+/// A data set: its name, its kind, and how many shards of how many bytes.
+type DataSet = (&'static str, Kind, &'static [(usize, f64)]);
+
+/// The data sets. Their shards are small as the answers of a server are large.
+const DATA: [DataSet; 3] = [
     (
         "incompressible",
         Kind::Incompressible,

@@ -28,7 +28,7 @@ use crate::ops::{
 use crate::repository::Location;
 use crate::text::plural;
 
-/// Write the points of a backup as line protocol, CSV or Parquet, without a server
+/// Write the points of a backup as line protocol, CSV or Parquet
 ///
 /// With -host it reads those of a running server; with -metadir and -datadir, of a stopped one.
 ///

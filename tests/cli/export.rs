@@ -132,7 +132,7 @@ fn parts_hold_no_more_than_they_may_are_complete_and_together_what_one_file_is()
         let file = place.path().join(name);
         let flags = [flags, &["-json", "-o", utf8(&file)]].concat();
         let summary = export(&dir, &flags).expect(0).last_message();
-        let files = summary["files"].as_array().expect("files").iter();
+        let files = summary["output_files"].as_array().expect("files").iter();
         let paths: Vec<&str> = files.map(|file| file.as_str().expect("a path")).collect();
         let first = place.path().join(name.replace(".lp", "-0001.lp"));
         assert_eq!(paths[0], utf8(&first));

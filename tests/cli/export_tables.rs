@@ -246,7 +246,7 @@ fn conflicts_are_refused_before_anything_is_written_with_flags_that_resolve_them
     )));
     for (flag, code, told) in [
         (r"a\.b.w=float", 1, "'a.b' has no field or tag 'w'"),
-        ("ab.v=float", 1, "did you mean 'a.b'"),
+        ("ab.v=float", 1, "there are: 'a.b', 'm', 'n'"),
         ("m.s=float", 6, "m.s has values of type string"),
         ("m.s=double", 2, "'double' is no type"),
         ("m=float", 2, "names no field"),

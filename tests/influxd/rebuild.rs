@@ -53,7 +53,19 @@ fn answers_as_before(index: Index, end: impl FnOnce(Influxd)) {
 
     let server = Influxd::start(root.path(), index);
     server.expect_points(&points);
-    assert_eq!(names(&server), shards);
+    // Some may have lost all their points to a compaction since.
+    let placed = names(&server);
+    let without = |name: &(String, String, u64)| !placed.contains(name);
+    for (db, policy, id) in shards.iter().filter(|name| without(name)) {
+        assert!(
+            run.stderr.contains(&format!("{db}/{policy}/{id}")),
+            "{run:?}"
+        );
+    }
+    assert!(
+        placed.iter().all(|name| shards.contains(name)),
+        "{placed:?}"
+    );
     // Later points go into the shard that is there, or into one with an id that none had.
     server.write(
         "late",

@@ -25,7 +25,7 @@ pub(crate) struct ExportSummary<'a> {
     output: Option<String>,
     /// The files that were written, but for those in a directory: one, or with -max-lines or
     /// -max-bytes as many as it took.
-    files: Vec<String>,
+    output_files: Vec<String>,
     /// The tables that were written, of CSV and Parquet.
     tables: Vec<SummaryTable<'a>>,
     /// Shards exported.
@@ -75,7 +75,7 @@ impl<'a> ExportSummary<'a> {
             directory: report.set.as_ref().map(|_| from),
             host: report.set.is_none().then_some(from),
             output: file.map(|file| file.display().to_string()),
-            files: report
+            output_files: report
                 .files
                 .iter()
                 .map(|file| file.display().to_string())
@@ -97,10 +97,10 @@ impl<'a> ExportSummary<'a> {
             0 => String::new(),
             count => format!(", {}", plural(count, "fault")),
         };
-        let file = match &self.files[..] {
+        let file = match &self.output_files[..] {
             [first, .., last] => Some(format!(
                 ", in {}, {first} to {last}",
-                plural(self.files.len(), "file")
+                plural(self.output_files.len(), "file")
             )),
             _ => self.output.as_ref().map(|file| format!(", in {file}")),
         };

@@ -19,7 +19,7 @@ pub(crate) struct RebuildSummary<'a> {
     /// Whether nothing was changed.
     dry_run: bool,
     /// Databases in the metastore.
-    databases: usize,
+    database_count: usize,
     /// Shards in the metastore.
     shards: usize,
     /// The meta.db that was written; dry run: that would be.
@@ -45,7 +45,7 @@ impl<'a> RebuildSummary<'a> {
             command: "restore",
             data_directory: datadir.display().to_string(),
             dry_run,
-            databases: report.databases,
+            database_count: report.databases,
             shards: report.shards,
             metastore: report.metastore.display().to_string(),
             bytes: report.metastore_bytes,
@@ -77,7 +77,7 @@ impl<'a> RebuildSummary<'a> {
         format!(
             "{what} {}: {}, {}{faults}, {}, {}",
             self.metastore,
-            plural(self.databases, "database"),
+            plural(self.database_count, "database"),
             plural(self.shards, "shard"),
             size(self.bytes),
             self.seconds

@@ -104,7 +104,7 @@ impl FileFill {
             line => lines.ends[line - 1],
         });
         // A series that began in an earlier piece is divided.
-        let between = starts.filter(|at| *at > start && *at <= fits).last();
+        let between = starts.rev().find(|at| *at > start && *at <= fits);
         Portion {
             end: between.unwrap_or(fits),
             is_last: true,

@@ -89,13 +89,16 @@ impl TableFormat {
     }
 }
 
+/// Which layout each measurement of a policy has.
+type LayoutPlaces = HashMap<Box<[u8]>, usize>;
+
 /// Writes points as tables.
 pub(super) struct TableWriter<'a> {
     format: TableFormat,
     target: ExportOut<'a>,
     layouts: Vec<Arc<TableLayout>>,
     /// Which layout a measurement has, by policies.
-    places: BTreeMap<(Name, Name), HashMap<Box<[u8]>, usize>>,
+    places: BTreeMap<(Name, Name), LayoutPlaces>,
     /// Whether each shard group has tables of its own, and where the group of each shard begins.
     is_split: bool,
     starts: HashMap<ShardPath, i64>,

@@ -35,13 +35,13 @@ pub enum ResolveError {
         "'{0}' names no field: write MEASUREMENT.FIELD=float, integer, string or split, or \
          MEASUREMENT.FIELD=>NAME"
     )]
-    NoField(String),
+    FieldMissing(String),
     /// Nothing is said that could be done.
     #[error("'{0}' is no type to write a field as: write float, integer, string or split")]
-    NoType(String),
+    TypeUnknown(String),
     /// There is no new name.
     #[error("the new name is empty")]
-    NoName,
+    NameEmpty,
 }
 
 impl Resolution {
@@ -52,7 +52,7 @@ impl Resolution {
     ///
     /// Where it is neither.
     pub fn parse(text: &str) -> Result<Self, ResolveError> {
-        let no_field = || ResolveError::NoField(text.to_owned());
+        let no_field = || ResolveError::FieldMissing(text.to_owned());
         let (measurement, rest) = up_to(text, '.').ok_or_else(no_field)?;
         let (column, rule) = up_to(rest, '=').ok_or_else(no_field)?;
         if measurement.is_empty() || column.is_empty() {
@@ -63,10 +63,10 @@ impl Resolution {
             "integer" => ResolveRule::As(ValueType::Integer),
             "string" => ResolveRule::As(ValueType::String),
             "split" => ResolveRule::Split,
-            ">" => return Err(ResolveError::NoName),
+            ">" => return Err(ResolveError::NameEmpty),
             _ => match rule.strip_prefix('>') {
                 Some(name) => ResolveRule::Rename(name.to_owned()),
-                None => return Err(ResolveError::NoType(rule.to_owned())),
+                None => return Err(ResolveError::TypeUnknown(rule.to_owned())),
             },
         };
         Ok(Self {
@@ -161,10 +161,17 @@ mod tests {
     fn what_makes_no_sense_is_told() {
         let error = |text: &str| Resolution::parse(text).unwrap_err();
         for text in ["", "m", "m.f", "m=float", ".f=float", "m.=float", "m\\"] {
-            assert_eq!(error(text), ResolveError::NoField(text.into()), "{text}");
+            assert_eq!(
+                error(text),
+                ResolveError::FieldMissing(text.into()),
+                "{text}"
+            );
         }
-        assert_eq!(error("m.f=double"), ResolveError::NoType("double".into()));
-        assert_eq!(error("m.f=>"), ResolveError::NoName);
+        assert_eq!(
+            error("m.f=double"),
+            ResolveError::TypeUnknown("double".into())
+        );
+        assert_eq!(error("m.f=>"), ResolveError::NameEmpty);
     }
 
     #[test]

@@ -10,9 +10,12 @@ use crate::tsm::values::ValueType;
 /// The measurements of an export. It takes memory for each tag and field, and none for series.
 #[derive(Debug, Default)]
 pub(in crate::ops::export) struct ExportSchema {
-    /// By database and policy, and by their names, which need not be text.
-    pub(super) policies: BTreeMap<(Name, Name), BTreeMap<Box<[u8]>, MeasurementSchema>>,
+    /// By database and policy.
+    pub(super) policies: BTreeMap<(Name, Name), PolicySchema>,
 }
+
+/// The measurements of a policy by their names, which need not be text.
+pub(super) type PolicySchema = BTreeMap<Box<[u8]>, MeasurementSchema>;
 
 #[derive(Debug, Default)]
 pub(super) struct MeasurementSchema {
