@@ -253,7 +253,6 @@ impl ExportArgs {
             ("-max-lines", self.max_lines.is_some()),
             ("-max-bytes", self.max_bytes.is_some()),
             ("-target", self.target.is_some()),
-            ("-host", self.host.is_some()),
         ] {
             ensure_of(flag, is_given, format, &[FormatArg::Lp])?;
         }

@@ -67,7 +67,7 @@ fn an_export_in_parts_that_ends_at_any_step_has_a_first_part_only_if_it_has_all(
         Snap::new([
             "export",
             "-max-bytes",
-            "1KiB",
+            "16KiB",
             "-o",
             utf8(&file),
             utf8(&dir),

@@ -235,17 +235,20 @@ fn tables_of(index: Index) {
     back_up(server, &backup, &[]);
     let export = |name: &str, flags: &[&str]| {
         let target = source.path(name);
-        let run = Snap::new(["export", "-o", utf8(&target)])
-            .args(flags)
-            .args([utf8(&backup)]);
+        let run = Snap::new(["export", "-o", utf8(&target)]).args(flags);
         run.run().expect(0);
         target
     };
-    let parquet = export("parquet", &["-format", "parquet"]);
+    let backup = utf8(&backup);
+    let parquet = export("parquet", &["-format", "parquet", backup]);
     assert_same(&parquet_points(&parquet), &points);
-    let csv = export("csv", &["-format", "csv"]);
+    let csv = export("csv", &["-format", "csv", backup]);
     assert_same(&csv_points(&csv, &parquet), &points);
-    let split = export("split", &["-format", "parquet", "-split", "-time", "naive"]);
+    let host = server.host();
+    let asked = export("asked", &["-format", "parquet", "-host", &host]);
+    assert_same(&parquet_points(&asked), &points);
+    let flags = ["-format", "parquet", "-split", "-time", "naive", backup];
+    let split = export("split", &flags);
     assert_same(&parquet_points(&split), &points);
     assert!(files(&split).len() > files(&parquet).len());
 }

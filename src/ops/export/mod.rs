@@ -95,7 +95,7 @@ pub enum ExportSource {
         /// The set; none for the newest.
         set: Option<String>,
     },
-    /// On a running server. Only line protocol comes from one.
+    /// On a running server.
     Server {
         /// The server.
         client: Arc<Client>,
@@ -273,7 +273,11 @@ impl Exporter<'_> {
                 let asker = ShardAsker::new(client, *retries, Rule::Prompt(FLUSH_TIMEOUT));
                 let prepare =
                     |shard, context: Context<'_>| running::prepare(&asker, shard, context);
-                self.run(inside, None, &prepare, out)?;
+                let gather = |shard: &ShardPath, gathering: Gathering<'_>| {
+                    running::gather(&asker, shard, self.context, gathering)
+                };
+                let schema = self.schema(&inside, true, &gather)?;
+                self.run(inside, schema, &prepare, out)?;
                 Ok(None)
             }
             ExportSource::Directories(directories) => {

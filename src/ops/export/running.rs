@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::influxd_dir::Ownership;
 use crate::io::scratch::{private_dir_in, scratch_dir, scratch_error};
 use crate::ops::Shortfall;
+use crate::ops::gather::{GatherDamage, GatheredShard, Gathering};
 use crate::ops::members::{MemberReader, Place, TarStop};
 use crate::ops::progress_reader::ProgressReader;
 use crate::ops::server_shards::{ShardAnswer, ShardAsker};
@@ -29,6 +30,37 @@ pub(in crate::ops) const FLUSH_TIMEOUT: Duration = Duration::from_secs(120);
 struct ReceivedShard {
     directory: TempDir,
     names: BTreeSet<String>,
+}
+
+/// Has a server send a shard for its indexes. Of one that does not come, the points tell.
+///
+/// # Errors
+///
+/// When no file can be made in TMPDIR, or a stop was asked for.
+pub(super) fn gather(
+    asker: &ShardAsker<'_>,
+    shard: &ShardPath,
+    context: Context<'_>,
+    gathering: Gathering<'_>,
+) -> Result<GatheredShard> {
+    let answer = asker.ask(shard, context, |reply| {
+        let mut gathered = GatheredShard::new(gathering)?;
+        let ending = gathered.add_stream(reply, shard, gathering)?;
+        Ok((gathered, ending))
+    })?;
+    match answer {
+        ShardAnswer::Whole { taken, .. } => Ok(taken),
+        ShardAnswer::Gone => GatheredShard::new(gathering),
+        ShardAnswer::Missing(message) => {
+            let mut nothing = GatheredShard::new(gathering)?;
+            nothing.damage.push(GatherDamage {
+                tar: None,
+                member: None,
+                message,
+            });
+            Ok(nothing)
+        }
+    }
 }
 
 /// Has a server send a shard.
