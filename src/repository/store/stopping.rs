@@ -70,54 +70,79 @@ impl Stopping {
 /// Whose turn it is, and for how many steps.
 #[derive(Debug)]
 pub(crate) struct Turns {
-    /// The run and its steps; who is in none of them any more is killed.
-    left: Mutex<VecDeque<(usize, usize)>>,
+    state: Mutex<TurnState>,
     next: Condvar,
+}
+
+#[derive(Debug)]
+struct TurnState {
+    /// The run and its steps; who is in none of them any more is killed.
+    left: VecDeque<(usize, usize)>,
+    /// The run that was let take a step, which is done when it asks for another.
+    at_work: Option<usize>,
 }
 
 impl Turns {
     /// It is the turn of one run without end.
     pub(crate) fn of(run: usize) -> Arc<Self> {
         Arc::new(Self {
-            left: Mutex::new([(run, usize::MAX)].into()),
+            state: Mutex::new(TurnState {
+                left: [(run, usize::MAX)].into(),
+                at_work: None,
+            }),
             next: Condvar::new(),
         })
     }
 
     /// From now on, these are the turns of runs, each of so many steps.
     pub(crate) fn set(&self, turns: impl IntoIterator<Item = (usize, usize)>) {
-        *self.left.lock().unwrap() = turns.into_iter().collect();
+        self.state.lock().unwrap().left = turns.into_iter().collect();
     }
 
     /// Waits until a run may take a step; whether it may take any.
     fn wait_for(&self, run: usize) -> bool {
-        let mut left = self.left.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        self.rest(&mut state, run);
         loop {
-            while left.front().is_some_and(|(_, steps)| *steps == 0) {
-                left.pop_front();
+            while state.left.front().is_some_and(|(_, steps)| *steps == 0) {
+                state.left.pop_front();
                 self.next.notify_all();
             }
-            if left.iter().all(|(of, _)| *of != run) {
+            if state.left.iter().all(|(of, _)| *of != run) {
                 return false;
             }
-            match left.front_mut() {
-                Some((of, steps)) if *of == run => {
+            let is_free = state.at_work.is_none();
+            match state.left.front_mut() {
+                Some((of, steps)) if *of == run && is_free => {
                     *steps -= 1;
+                    state.at_work = Some(run);
                     return true;
                 }
-                _ => left = self.next.wait(left).unwrap(),
+                _ => state = self.next.wait(state).unwrap(),
             }
         }
     }
 
     /// A run has ended: it is the turn of the others. Tells how many turns it did not use up.
     pub(crate) fn end(&self, run: usize) -> usize {
-        let mut left = self.left.lock().unwrap();
-        let unused = left.iter().filter(|(of, steps)| *of == run && *steps > 0);
+        let mut state = self.state.lock().unwrap();
+        self.rest(&mut state, run);
+        let unused = state
+            .left
+            .iter()
+            .filter(|(of, steps)| *of == run && *steps > 0);
         let unused = unused.count();
-        left.retain(|(of, _)| *of != run);
+        state.left.retain(|(of, _)| *of != run);
         self.next.notify_all();
         unused
+    }
+
+    /// The last step of a run is done.
+    fn rest(&self, state: &mut TurnState, run: usize) {
+        if state.at_work == Some(run) {
+            state.at_work = None;
+            self.next.notify_all();
+        }
     }
 }
 
