@@ -58,6 +58,8 @@ pub(crate) struct ExportArgs {
     )]
     pub(crate) path: Option<Location>,
     /// The set: an id, the beginning of one, or latest [default: the newest]
+    ///
+    /// Without it, what only older sets hold is exported too.
     #[arg(value_name = "SET", conflicts_with_all = ["host", "datadir"])]
     set: Option<String>,
 

@@ -37,6 +37,8 @@ mod printed;
 mod schemas;
 // Help, mistakes and the text of commands, held against `tests/cmd`.
 mod snapshots;
+// `-shard-duration` over what is there.
+mod regroup;
 // `snap stats`: damage, what is sorted and chosen.
 mod stats;
 // Progress, colours and Ctrl-C on a terminal.

@@ -335,7 +335,7 @@ fn influx_takes_what_is_exported_plain_compressed_and_in_parts() {
         let flags = [&["-json", "-newline", "escape", "-o", utf8(&file)], flags].concat();
         let run = export(&backup, &flags).run().expect(0);
         let summary = run.last_message();
-        let files = summary["files"].as_array().expect("files");
+        let files = summary["output_files"].as_array().expect("files");
         assert_eq!(files.len() > 2, name == "part.lp", "{summary}");
         let (folder, target) = Influxd::empty(Index::Inmem);
         // In whatever order: each is complete by itself.

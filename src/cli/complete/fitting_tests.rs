@@ -77,6 +77,7 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "auto|1.0|1.5",
         "both|1.0|1.5",
         "keep|escape|fail",
+        "lp|csv|csv.gz|parquet",
     ];
     for command in built().get_subcommands() {
         let valued = command

@@ -102,7 +102,8 @@ impl<'a> ExportSummary<'a> {
                 ", in {}, {first} to {last}",
                 plural(self.output_files.len(), "file")
             )),
-            _ => self.output.as_ref().map(|file| format!(", in {file}")),
+            [file] => Some(format!(", in {file}")),
+            [] => self.output.as_ref().map(|place| format!(", in {place}")),
         };
         let tables = match self.tables.len() {
             0 => String::new(),

@@ -71,6 +71,7 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
     })?;
     target::ensure_free(&plan.target_paths(), options)?;
     target::ensure_no_strays(&plan, options, context)?;
+    target::ensure_groups_stay(&plan, options)?;
     // Not needed any more, and as large as there are shards.
     plan.named = None;
 

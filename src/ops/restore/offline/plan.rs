@@ -45,6 +45,13 @@ pub(crate) struct RestorePlan {
     pub set: SetId,
 }
 
+impl RestorePlan {
+    /// The metastore that is replaced.
+    pub(super) fn replaced(&self) -> Option<&[u8]> {
+        self.metastore.as_ref()?.replaces.as_deref()
+    }
+}
+
 /// A metastore to write.
 pub(crate) struct NewMetastore {
     /// The protobuf message.

@@ -1,6 +1,6 @@
 //! Looking at where a backup is to go: what is there already, and who uses it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::influxd_dir::{self, USAGE_ADVICE, shard_dir, shards_below};
 use crate::io::open::read_bounded;
+use crate::metastore::Data;
 use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::report::{
     count_with_deletes, deletes_applied, ensure_influxd_opens_names,
@@ -138,6 +139,47 @@ pub(crate) fn ensure_same_metastore(plan: &RestorePlan, options: &RestoreOptions
             path.display()
         ))
         .hint("try again")
+        .into())
+}
+
+/// Refuses to replace a metastore by one that has other times for a shard that stays: queries would
+/// not find its points, and influxd would delete it too early, or never.
+pub(crate) fn ensure_groups_stay(plan: &RestorePlan, options: &RestoreOptions) -> Result<()> {
+    let (Some(datadir), Some(named), Some(old)) = (&options.datadir, &plan.named, plan.replaced())
+    else {
+        return Ok(());
+    };
+    // What cannot be read says nothing of the shards.
+    let Ok(old) = Data::read(old) else {
+        return Ok(());
+    };
+    let times = |data: &Data| -> HashMap<ShardPath, (i64, i64)> {
+        let shards = data.live_shards();
+        shards
+            .map(|shard| (shard.path, (shard.start, shard.end)))
+            .collect()
+    };
+    let (old, new) = (times(&old), times(named));
+    let restored = plan.target_paths();
+    let mut moved: Vec<String> = Vec::new();
+    for shard in shards_below(datadir) {
+        let has_moved = match (old.get(&shard), new.get(&shard)) {
+            (Some(old), Some(new)) => old != new,
+            _ => false,
+        };
+        if has_moved && !restored.contains(&&shard) {
+            moved.push(shard.to_string());
+        }
+    }
+    if moved.is_empty() {
+        return Ok(());
+    }
+    Err(ErrorKind::Refused
+        .error(format!(
+            "the metastore of the backup has other times for shards that stay in the target: {}",
+            name_list(&moved)
+        ))
+        .hint("restore them too, without -retention and -shard; or put the backup beside them, with -newdb and -merge")
         .into())
 }
 
