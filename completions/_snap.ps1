@@ -38,7 +38,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('forget', 'forget', [CompletionResultType]::ParameterValue, 'Remove the sets that a retention policy does not keep')
             [CompletionResult]::new('keep', 'keep', [CompletionResultType]::ParameterValue, 'Keep a set: snap forget never removes it')
             [CompletionResult]::new('copy', 'copy', [CompletionResultType]::ParameterValue, 'Copy sets into another directory, or into object storage')
-            [CompletionResult]::new('export', 'export', [CompletionResultType]::ParameterValue, 'Write the points of a backup as line protocol, CSV or Parquet, without a server')
+            [CompletionResult]::new('export', 'export', [CompletionResultType]::ParameterValue, 'Write the points of a backup as line protocol, CSV or Parquet')
             [CompletionResult]::new('diff', 'diff', [CompletionResultType]::ParameterValue, 'Compare two sets, servers or data directories, point by point')
             [CompletionResult]::new('generate', 'generate', [CompletionResultType]::ParameterValue, 'Print completions, manual pages or an example configuration')
             break
