@@ -69,8 +69,7 @@ pub struct GroupPart {
 ///
 /// Groups overlap where somebody altered the duration, and a group of a cluster has several shards.
 /// Where two have a value of one field at one time, nothing tells which was written last. That of
-/// the group that begins later counts, and within a group that of the shard with the higher id,
-/// which was made later.
+/// the shard with the higher id counts, which was made later.
 ///
 /// # Errors
 ///
@@ -258,7 +257,7 @@ fn old_shards(policy: &RetentionPolicyInfo, width: i64) -> Result<Vec<OldShard<'
             last,
         }));
     }
-    shards.sort_by_key(|shard| (shard.start, shard.id));
+    shards.sort_by_key(|shard| shard.id);
     let of_shard = |old: &OldShard<'_>| old.last.abs_diff(old.start) / width.unsigned_abs() + 1;
     let count = shards.iter().map(of_shard).fold(0, u64::saturating_add);
     if count > MOST_GROUPS {

@@ -183,7 +183,7 @@ fn a_group_that_straddles_a_border_is_cut_and_ids_are_allocated_above_the_highes
 }
 
 #[test]
-fn overlapping_groups_and_several_shards_of_a_group_come_in_order_of_start_and_id() {
+fn overlapping_groups_and_several_shards_of_a_group_come_in_order_of_their_ids() {
     // A week made after its Wednesday, and a group of a cluster with three shards.
     let mut cluster = group(53, day(7), day(8), &[12, 10, 11]);
     cluster.shards[1].owners = vec![ShardOwner { node_id: 4 }];
@@ -194,16 +194,16 @@ fn overlapping_groups_and_several_shards_of_a_group_come_in_order_of_start_and_i
         cluster,
     ]);
     let (after, groups) = regrouped(&before, 7 * DAY);
-    assert_eq!(groups[0].parts, [whole(2), whole(1)]);
+    assert_eq!(groups[0].parts, [whole(1), whole(2)]);
     assert_eq!(groups[1].parts, [10, 11, 12].map(whole));
-    assert_eq!([groups[0].shard, groups[1].shard], [2, 10]);
+    assert_eq!([groups[0].shard, groups[1].shard], [1, 10]);
     let new = &after.databases[0].retention_policies[0].shard_groups[1];
     assert_eq!((new.id, new.truncated_at), (53, None));
     assert_eq!(new.shards[0].owners, [ShardOwner { node_id: 4 }]);
 
     let (_, groups) = regrouped(&before, DAY);
     let wednesday = &groups[2];
-    let expected = [part(2, day(2), day(3) - 1), whole(1)];
+    let expected = [whole(1), part(2, day(2), day(3) - 1)];
     assert_eq!(
         (wednesday.start, &wednesday.parts[..]),
         (day(2), &expected[..])

@@ -4,14 +4,16 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 
 use super::selection::select;
+use super::server_shards::warn_not_open;
+use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::influxd_dir::{self, LocalMeta, LocalShards};
-use crate::metastore::Data;
+use crate::metastore::{Data, Shard};
 use crate::repository::Selection;
-use crate::server::{LocalService, Log, MetaStore, Service, ServiceOptions};
+use crate::server::{LocalService, Log, MetaStore, Service, ServiceOptions, ShardStore};
 use crate::shard::ShardPath;
 
 /// The directories of an influxd, and what to make of its WAL.
@@ -89,6 +91,27 @@ impl Directories {
             )
             .into())
     }
+}
+
+/// Those of the shards that have a directory. Warns of others that should have points by now.
+///
+/// # Errors
+///
+/// When that cannot be told.
+pub(super) fn held(
+    shards: impl Iterator<Item = Shard>,
+    store: &LocalShards,
+    context: Context<'_>,
+) -> Result<Vec<Shard>> {
+    let (mut held, mut absent) = (Vec::new(), Vec::new());
+    for shard in shards {
+        match store.holds(&shard.path)? {
+            true => held.push(shard),
+            false => absent.push(shard),
+        }
+    }
+    warn_not_open(absent.iter(), context);
+    Ok(held)
 }
 
 /// Serves directories on a bound listener.

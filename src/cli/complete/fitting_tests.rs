@@ -59,6 +59,7 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "HOST:PORT",
         "TEXT",
         "CONDITION",
+        "M.F=TYPE",
     ];
     let with_candidates = [
         "PATH",
@@ -78,6 +79,8 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "both|1.0|1.5",
         "keep|escape|fail",
         "lp|csv|csv.gz|parquet",
+        "ns|us|ms|s",
+        "utc|naive",
     ];
     for command in built().get_subcommands() {
         let valued = command

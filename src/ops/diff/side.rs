@@ -18,11 +18,12 @@ use crate::ops::export::running::FLUSH_TIMEOUT;
 use crate::ops::export::shard::{Prepared, PreparedShard};
 use crate::ops::export::{backup, running, stopped};
 use crate::ops::restore::{PlannedShard, RestoreSelection, SetSelector, Source, planned, sets_of};
+use crate::ops::serve::held;
 use crate::ops::server_shards::{OpenShards, ShardAsker};
 use crate::ops::{Shortfall, selection};
 use crate::progress::{Event, Progress};
 use crate::repository::{Catalog, Held, Location, Selection, SetId};
-use crate::server::{MetaStore, ShardStore};
+use crate::server::MetaStore;
 use crate::shard::{Name, ShardPath};
 use crate::text::few_names;
 
@@ -76,7 +77,7 @@ impl<'a> OpenSide<'a> {
         match source {
             DiffSource::Set { repository, set } => names.of_set(repository, *set, context),
             DiffSource::Server { client, retries } => names.of_server(client, *retries, context),
-            DiffSource::Directories(directories) => names.of_directories(directories),
+            DiffSource::Directories(directories) => names.of_directories(directories, context),
         }
     }
 
@@ -227,19 +228,21 @@ impl SideNames<'_> {
         })
     }
 
-    fn of_directories(&self, directories: &Directories) -> Result<OpenSide<'static>> {
+    fn of_directories(
+        &self,
+        directories: &Directories,
+        context: Context<'_>,
+    ) -> Result<OpenSide<'static>> {
         let selection = self.selection();
         let paths = directories.live_shards(&selection)?;
         directories.ensure_known(&paths)?;
         let (meta, local) = directories.open()?;
         let data = Data::read(&meta.data()?)?;
         let holder = directories.datadir.display().to_string();
-        let mut shards = Vec::new();
-        for shard in selection::select(&data, &selection, &holder)? {
-            if self.is_meant(&shard) && local.holds(&shard.path)? {
-                shards.push(self.shard(&shard));
-            }
-        }
+        let meant = selection::select(&data, &selection, &holder)?.into_iter();
+        let meant = meant.filter(|shard| self.is_meant(shard));
+        let shards = held(meant, &local, context)?;
+        let shards = shards.iter().map(|shard| self.shard(shard)).collect();
         Ok(OpenSide {
             side: self.side,
             set: None,

@@ -42,19 +42,34 @@ impl ExportDirectory {
         })
     }
 
-    /// A file in it, which is made where it is not there, to be written at its end.
+    /// A new file in it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, and when it is there.
+    pub(super) fn create_file(&self, name: &Path) -> Result<File> {
+        let path = self.staged.path().join(name);
+        let open = || {
+            fs::create_dir_all(durable::directory_of(&path))?;
+            let mut options = File::options();
+            options
+                .append(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+        };
+        open().with_context(|| self.writing(name))
+    }
+
+    /// A file in it, to be written at its end.
     ///
     /// # Errors
     ///
     /// Those of the system.
     pub(super) fn append(&self, name: &Path) -> Result<File> {
-        let path = self.staged.path().join(name);
-        let open = || {
-            fs::create_dir_all(durable::directory_of(&path))?;
-            let mut options = File::options();
-            options.append(true).create(true).mode(0o600).open(&path)
-        };
-        open().with_context(|| self.writing(name))
+        let mut options = File::options();
+        let opened = options.append(true).open(self.staged.path().join(name));
+        opened.with_context(|| self.writing(name))
     }
 
     /// What failed, of a file in it.

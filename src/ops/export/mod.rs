@@ -36,6 +36,7 @@ use crate::metastore::Data;
 use crate::ops::backup::Rule;
 use crate::ops::gather::{GatherDepth, GatheredShard, Gathering};
 use crate::ops::selection::ensure_series_found;
+use crate::ops::serve::held;
 use crate::ops::server_shards::{OpenShards, ShardAsker};
 use crate::ops::{Directories, Shortfall};
 use crate::progress::{Event, Outcome};
@@ -286,7 +287,13 @@ impl Exporter<'_> {
                 directories.ensure_known(&shards)?;
                 let (meta, stores) = directories.open()?;
                 let holder = "the data directory".to_owned();
-                let inside = self.inside(Data::read(&meta.data()?)?, shards, holder);
+                let data = Data::read(&meta.data()?)?;
+                let wanted: BTreeSet<ShardPath> = shards.into_iter().collect();
+                let meant = data
+                    .live_shards()
+                    .filter(|shard| wanted.contains(&shard.path));
+                let shards = held(meant, &stores, self.context)?.into_iter();
+                let inside = self.inside(data, shards.map(|shard| shard.path).collect(), holder);
                 let prepare = |shard, context: Context<'_>| {
                     stopped::prepare(&stores, shard, context).map(Prepared::Whole)
                 };

@@ -4,6 +4,7 @@
 mod report;
 mod tally;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -15,16 +16,17 @@ use super::gather::{GatherDamage, GatherDepth, GatheredShard, Gathering};
 use super::queue::{self, Turn};
 use super::restore::{SetContents, planned};
 use super::selection::ensure_series_found;
-use super::serve::Directories;
+use super::serve::{Directories, held};
 use super::server_shards::{OpenShards, ShardAnswer, ShardAsker};
 use super::{Shortfall, grouped};
 use crate::client::Client;
 use crate::context::Context;
 use crate::influxd_dir::LocalShards;
 use crate::io::scratch::scratch_dir;
+use crate::metastore::Data;
 use crate::progress::{Event, Outcome};
 use crate::repository::{BackupFile, Catalog, Location, Selection};
-use crate::server::ShardStore;
+use crate::server::{MetaStore, ShardStore};
 use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::plural;
@@ -156,18 +158,20 @@ fn of_directories(
 ) -> Result<StatsReport> {
     let shards = directories.live_shards(&options.selection)?;
     directories.ensure_known(&shards)?;
-    let (_, local) = directories.open()?;
-    let mut jobs = Vec::new();
-    for shard in shards {
-        if local.holds(&shard)? {
-            jobs.push(ShardJob {
-                shard,
-                place: ShardPlace::Directory(&local),
-                bytes: None,
-            });
-        }
-    }
-    Counter::new(options, context).run(jobs, "the data directory")
+    let (meta, local) = directories.open()?;
+    let data = Data::read(&meta.data()?)?;
+    let wanted: HashSet<ShardPath> = shards.into_iter().collect();
+    let meant = data
+        .live_shards()
+        .filter(|shard| wanted.contains(&shard.path));
+    let jobs = held(meant, &local, context)?
+        .into_iter()
+        .map(|shard| ShardJob {
+            shard: shard.path,
+            place: ShardPlace::Directory(&local),
+            bytes: None,
+        });
+    Counter::new(options, context).run(jobs.collect(), "the data directory")
 }
 
 /// Counts shards.

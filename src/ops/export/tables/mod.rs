@@ -32,7 +32,7 @@ use super::told::Told;
 use super::{ExportTally, ExportedTable};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
-use crate::metastore::Data;
+use crate::metastore::{Data, Shard};
 use crate::shard::{Name, ShardPath};
 use crate::text::{name_list, plural};
 use crate::time::{from_nanos, stamp};
@@ -99,9 +99,10 @@ pub(super) struct TableWriter<'a> {
     layouts: Vec<Arc<TableLayout>>,
     /// Which layout a measurement has, by policies.
     places: BTreeMap<(Name, Name), LayoutPlaces>,
-    /// Whether each shard group has tables of its own, and where the group of each shard begins.
+    /// Whether each shard group has tables of its own, and what the names of these have of the
+    /// group of each shard.
     is_split: bool,
-    starts: HashMap<ShardPath, i64>,
+    groups: HashMap<ShardPath, String>,
     maker: RowsMaker,
     /// The tables that are being written, by their layouts.
     tables: BTreeMap<usize, Table>,
@@ -199,14 +200,17 @@ impl<'a> TableWriter<'a> {
             let measurements = places.entry(policy).or_default();
             measurements.insert(layout.measurement.clone(), nth);
         }
-        let shards = data.live_shards().filter(|_| options.split);
+        let groups = match options.split {
+            true => group_names(data.live_shards()),
+            false => HashMap::new(),
+        };
         Ok(Self {
             format: options.format,
             target,
             layouts: layouts.into_iter().map(Arc::new).collect(),
             places,
             is_split: options.split,
-            starts: shards.map(|shard| (shard.path, shard.start)).collect(),
+            groups,
             maker,
             tables: BTreeMap::new(),
             written: Vec::new(),
@@ -237,16 +241,12 @@ impl<'a> TableWriter<'a> {
         self.layout
     }
 
-    /// Where the group of a shard begins, if that matters.
-    fn start_of(&self, shard: Option<&ShardPath>) -> Option<i64> {
-        shard.and_then(|shard| self.starts.get(shard).copied())
-    }
-
     fn new_table(&self, nth: usize) -> Table {
         let layout = &self.layouts[nth];
         let mut ending = self.format.ending().to_owned();
-        if let Some(start) = self.start_of(self.shard.as_ref()) {
-            ending = format!("-{}{ending}", stamp(from_nanos(start)));
+        let shard = self.shard.as_ref();
+        if let Some(group) = shard.and_then(|shard| self.groups.get(shard)) {
+            ending = format!("-{group}{ending}");
         }
         let folders = [&layout.database, &layout.policy];
         let folders = folders.map(|name| file_name(name.as_bytes(), ""));
@@ -288,7 +288,10 @@ impl<'a> TableWriter<'a> {
             ExportOut::Files(files) => write(&mut **files),
             ExportOut::Stream(out) => write(&mut **out),
             ExportOut::Directory(directory) => {
-                let mut file = directory.append(&table.file)?;
+                let mut file = match table.counted.bytes {
+                    0 => directory.create_file(&table.file)?,
+                    _ => directory.append(&table.file)?,
+                };
                 write(&mut file).with_context(|| directory.writing(&table.file))
             }
         }?;
@@ -354,12 +357,42 @@ fn ensure_one(layouts: &[TableLayout]) -> Result<(), Error> {
     }
 }
 
+/// What names have of the group of each shard: its start, and where others of the policy have the
+/// same, as after a change of the duration, the id of its first shard.
+fn group_names(shards: impl Iterator<Item = Shard>) -> HashMap<ShardPath, String> {
+    /// The shards of groups by their start and end.
+    type SameStart = BTreeMap<(i64, i64), Vec<ShardPath>>;
+    let mut groups: BTreeMap<(Name, Name, String), SameStart> = BTreeMap::new();
+    for Shard {
+        path, start, end, ..
+    } in shards
+    {
+        let (database, policy) = (path.database.clone(), path.retention_policy.clone());
+        let start_name = stamp(from_nanos(start));
+        let same_start = groups.entry((database, policy, start_name)).or_default();
+        same_start.entry((start, end)).or_default().push(path);
+    }
+    let mut names = HashMap::new();
+    for ((.., start), same_start) in groups {
+        let is_alone = same_start.len() == 1;
+        for shards in same_start.into_values() {
+            let first = shards.iter().map(|shard| shard.id).min();
+            let name = match first.filter(|_| !is_alone) {
+                None => start.clone(),
+                Some(id) => format!("{start}-{id}"),
+            };
+            names.extend(shards.into_iter().map(|shard| (shard, name.clone())));
+        }
+    }
+    names
+}
+
 impl PointsWriter for TableWriter<'_> {
     fn begin_shard(&mut self, shard: &ShardPath) -> Result<()> {
         let is_same_group = self.shard.as_ref().is_some_and(|last| {
             last.database == shard.database
                 && last.retention_policy == shard.retention_policy
-                && self.start_of(Some(last)) == self.start_of(Some(shard))
+                && self.groups.get(last) == self.groups.get(shard)
         });
         // Of a group that is over no more rows come, as its shards come one after the other.
         if self.is_split && !is_same_group {
@@ -473,5 +506,45 @@ impl PointsWriter for TableWriter<'_> {
 
     fn tally(&self) -> ExportTally {
         self.tally
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_that_begin_at_one_time_have_names_of_their_own() {
+        let shard = |policy: &str, id: u64, start: i64, end: i64| Shard {
+            path: ShardPath {
+                database: "db".into(),
+                retention_policy: policy.into(),
+                id,
+            },
+            start,
+            end,
+            deleted_at: None,
+        };
+        let day = 86_400_000_000_000;
+        // A week that was made after its Thursday, a group of two shards, and another policy.
+        let shards = [
+            shard("a", 1, 0, day),
+            shard("a", 2, day, 2 * day),
+            shard("a", 3, 0, 7 * day),
+            shard("a", 4, 7 * day, 8 * day),
+            shard("a", 5, 7 * day, 8 * day),
+            shard("b", 6, 0, day),
+        ];
+        let names = group_names(shards.iter().cloned());
+        let names = shards.map(|shard| names[&shard.path].clone());
+        let expected = [
+            "19700101T000000Z-1",
+            "19700102T000000Z",
+            "19700101T000000Z-3",
+            "19700108T000000Z",
+            "19700108T000000Z",
+            "19700101T000000Z",
+        ];
+        assert_eq!(names, expected);
     }
 }
