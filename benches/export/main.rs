@@ -125,12 +125,15 @@ fn compare(name: &'static str, root: &Path, database: &Database, rounds: usize) 
     let answered = answered(&queries, root);
     assert_eq!(answered, points, "points that the server answers with");
     let ways = [
-        ("line protocol", "points.lp"),
-        ("line protocol, .gz", "points.lp.gz"),
+        ("line protocol", "lp", "points.lp"),
+        ("line protocol, .gz", "lp", "points.lp.gz"),
+        ("CSV", "csv", "points"),
+        ("Parquet", "parquet", "points"),
     ];
-    let lines = ways.map(|(title, file)| {
-        let out = format!("{DIR}/{file}");
-        let export = ["export", "-quiet", "-o", &out, utf8(&set)];
+    let lines = ways.map(|(title, format, out)| {
+        let out = format!("{DIR}/{out}");
+        let set = utf8(&set);
+        let export = ["export", "-quiet", "-format", format, "-o", &out, set];
         let export: Vec<String> = [env!("CARGO_BIN_EXE_snap")]
             .into_iter()
             .chain(export)
