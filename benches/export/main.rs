@@ -119,7 +119,9 @@ fn compare(name: &'static str, root: &Path, database: &Database, rounds: usize) 
     let server = data::serve(&root.join("server"), std::slice::from_ref(database));
     let (_, bytes) = data::tsm_count_and_bytes(&server.data_dir().join(&database.name));
     let set = root.join("backup");
-    backup(&server.host(), &["-quiet"], &set).run().expect(0);
+    // The server has another database as well.
+    let only = ["-quiet", "-database", &database.name];
+    backup(&server.host(), &only, &set).run().expect(0);
     let points = points_of(&set, root);
     let queries = queries(&server, &database.name);
     let answered = answered(&queries, root);
