@@ -9,12 +9,14 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use crate::cancel::{Cancel, Stoppable};
+use crate::context::Context;
 use crate::io::open::open_regular;
 use crate::io::read_at::{FromStart, ReadAt, Section};
 use crate::io::scratch::{Spool, scratch_words};
 use crate::ops::examine::is_damage;
 use crate::ops::members::{MemberReader, Place, TarStop, read_deletes};
 use crate::ops::progress_reader::ProgressReader;
+use crate::ops::server_shards::{ShardAnswer, ShardAsker};
 use crate::progress::{Event, Progress};
 use crate::repository::{BackupFile, Catalog, StoredFile, Tar};
 use crate::server::Snapshot;
@@ -111,7 +113,7 @@ impl GatheredShard {
     /// # Errors
     ///
     /// When no file can be made in the scratch directory.
-    pub(super) fn new(gathering: Gathering<'_>) -> Result<Self> {
+    fn new(gathering: Gathering<'_>) -> Result<Self> {
         Ok(Self {
             files: BTreeMap::new(),
             deletes: BTreeMap::new(),
@@ -120,6 +122,72 @@ impl GatheredShard {
             damage: Vec::new(),
             _snapshot: None,
         })
+    }
+
+    /// The files of a shard that is put together from tars, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read. What is damaged of it is no error.
+    pub(super) fn of_chain(
+        catalog: &Catalog,
+        shard: &ShardPath,
+        chain: &[BackupFile],
+        gathering: Gathering<'_>,
+    ) -> Result<Self> {
+        let mut gathered = Self::new(gathering)?;
+        gathered.add_chain(catalog, shard, chain, gathering)?;
+        Ok(gathered)
+    }
+
+    /// The files of a shard that a server is asked for; none of one that it has no more.
+    ///
+    /// # Errors
+    ///
+    /// When no file can be made in the scratch directory, or a stop was asked for. The error inside
+    /// is why the shard does not come.
+    pub(super) fn of_server(
+        asker: &ShardAsker<'_>,
+        shard: &ShardPath,
+        gathering: Gathering<'_>,
+        context: Context<'_>,
+    ) -> Result<Result<Self, String>> {
+        let answer = asker.ask(shard, context, |reply| {
+            let mut gathered = Self::new(gathering)?;
+            let ending = gathered.add_stream(reply, shard, gathering)?;
+            Ok((gathered, ending))
+        })?;
+        match answer {
+            ShardAnswer::Whole { taken, .. } => Ok(Ok(taken)),
+            ShardAnswer::Gone => Self::new(gathering).map(Ok),
+            ShardAnswer::Missing(reason) => Ok(Err(reason)),
+        }
+    }
+
+    /// The files of a shard in a directory.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read.
+    pub(super) fn of_directory(
+        snapshot: Snapshot,
+        shard: &ShardPath,
+        gathering: Gathering<'_>,
+    ) -> Result<Self> {
+        let mut gathered = Self::new(gathering)?;
+        gathered.add_directory(snapshot, shard, gathering)?;
+        Ok(gathered)
+    }
+
+    /// Says that there is no more of it, and why.
+    pub(super) fn missing(message: String, gathering: Gathering<'_>) -> Result<Self> {
+        let mut nothing = Self::new(gathering)?;
+        nothing.damage.push(GatherDamage {
+            tar: None,
+            member: None,
+            message,
+        });
+        Ok(nothing)
     }
 
     /// How many TSM files there are.
@@ -133,7 +201,7 @@ impl GatheredShard {
     /// # Errors
     ///
     /// When a file cannot be read. What is damaged of it is no error.
-    pub(super) fn add_chain(
+    fn add_chain(
         &mut self,
         catalog: &Catalog,
         shard: &ShardPath,
@@ -170,7 +238,7 @@ impl GatheredShard {
     /// # Errors
     ///
     /// When it does not come whole.
-    pub(super) fn add_stream(
+    fn add_stream(
         &mut self,
         source: impl Read,
         shard: &ShardPath,
@@ -190,7 +258,7 @@ impl GatheredShard {
     /// # Errors
     ///
     /// When one cannot be read.
-    pub(super) fn add_directory(
+    fn add_directory(
         &mut self,
         snapshot: Snapshot,
         shard: &ShardPath,

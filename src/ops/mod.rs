@@ -13,6 +13,7 @@ mod info;
 mod list;
 mod losses;
 mod members;
+mod prepared;
 mod progress_reader;
 mod queue;
 mod rebuild;

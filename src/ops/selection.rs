@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
+use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::metastore::{Data, Shard};
 use crate::repository::Selection;
-use crate::text::name_list;
+use crate::text::{name_list, plural};
+use crate::time;
 use crate::tsm::sought_series::SoughtSeries;
 
 /// The shards that `selection` takes, those of deleted groups included, in the order of the
@@ -125,6 +129,22 @@ pub(crate) fn missing<'a>(
         Some((_, name)) => format!("did you mean '{name}'? {there}"),
         None => there,
     })
+}
+
+/// Warns of shards that should hold points by now and are not open: influxd does so quietly when a
+/// file is damaged.
+pub(super) fn warn_not_open<'a>(shards: impl Iterator<Item = &'a Shard>, context: Context<'_>) {
+    let now = time::to_nanos(Timestamp::now());
+    let begun = shards.filter(|shard| shard.start <= now);
+    let absent: Vec<String> = begun.map(|shard| shard.path.to_string()).collect();
+    if !absent.is_empty() {
+        context.warn(format!(
+            "the metastore names {} that the server does not have open (never written to, or \
+             failed to open at its start; its log tells): {}",
+            plural(absent.len(), "shard"),
+            name_list(&absent)
+        ));
+    }
 }
 
 #[cfg(test)]

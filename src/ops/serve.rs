@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::selection::select;
-use super::server_shards::warn_not_open;
+use super::selection::{select, warn_not_open};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::influxd_dir::{self, LocalMeta, LocalShards};

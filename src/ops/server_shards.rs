@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use jiff::Timestamp;
 
 use super::backup::{
     FirstByte, IN_A_ROW, NextStep, OnDownload, Proof, Rule, is_gone_from, is_of_server,
 };
 use super::members::TarStop;
-use super::selection::select;
+use super::selection::{select, warn_not_open};
 use crate::client::{Client, Reply};
 use crate::context::Context;
 use crate::error::told;
@@ -23,7 +22,6 @@ use crate::repository::Selection;
 use crate::retry::{Attempts, Gate, Server, pause};
 use crate::shard::ShardPath;
 use crate::shard_tar::Ending;
-use crate::text::{name_list, plural};
 use crate::time;
 use crate::wire::{Dialect, InfoReply, Request};
 
@@ -68,22 +66,6 @@ impl OpenShards {
         );
         shards.retain(|shard| open.contains(&shard.path));
         Ok(Self { data, shards })
-    }
-}
-
-/// Warns of shards that should hold points by now and are not open: influxd does so quietly when a
-/// file is damaged.
-pub(super) fn warn_not_open<'a>(shards: impl Iterator<Item = &'a Shard>, context: Context<'_>) {
-    let now = time::to_nanos(Timestamp::now());
-    let begun = shards.filter(|shard| shard.start <= now);
-    let absent: Vec<String> = begun.map(|shard| shard.path.to_string()).collect();
-    if !absent.is_empty() {
-        context.warn(format!(
-            "the metastore names {} that the server does not have open (never written to, or \
-             failed to open at its start; its log tells): {}",
-            plural(absent.len(), "shard"),
-            name_list(&absent)
-        ));
     }
 }
 

@@ -13,8 +13,7 @@ use super::request::{Planned, ShardRequest, request_for};
 use super::run::{Backup, ServerMetastore};
 use crate::error::{ErrorKind, told};
 use crate::metastore::{Data, Shard};
-use crate::ops::selection::select;
-use crate::ops::server_shards::warn_not_open;
+use crate::ops::selection::{select, warn_not_open};
 use crate::repository::{
     Catalog, Content, Selection, SetId, ShardRecord, ShardState, UnreadableFile, announced,
 };

@@ -5,12 +5,11 @@ use anyhow::Result;
 use super::side::OpenSide;
 use super::slices::{GroupSpan, Slice};
 use crate::io::read_at::ReadAt;
-use crate::ops::export::shard::OpenFile;
-use crate::ops::export::told::Told;
+use crate::ops::prepared::{OpenFile, Told};
 use crate::time::Bounds;
 use crate::tsm::filter::NewTypes;
-use crate::tsm::index::{BlockEntry, IndexError, IndexWalk};
-use crate::tsm::points::{PointsFile, PointsFinding, PointsSelection, ShardPoints};
+use crate::tsm::index::IndexWalk;
+use crate::tsm::points::{PointsFinding, PointsSelection, ShardPoints};
 
 /// The files of a side that are read together: those of one shard as a rule.
 pub(super) struct SideFiles<'a> {
@@ -60,11 +59,7 @@ impl<'a> SideFiles<'a> {
         time_range: Bounds,
         tell: &'s mut dyn FnMut(PointsFinding<'_>),
     ) -> Result<ShardPoints<'s>> {
-        let files = self.files.iter().map(|(name, file)| PointsFile {
-            name,
-            content: &file.content,
-            deletes: &file.deletes,
-        });
+        let files = self.files.iter().map(|(name, file)| file.named(name));
         let selection = PointsSelection {
             new_types: &self.new_types,
             time_range,
@@ -91,17 +86,6 @@ impl<'a> SideFiles<'a> {
 /// Whether a file has points at times that its shard's group does not have. Damage is told by who
 /// reads the points.
 fn has_times_outside(file: &OpenFile<'_>, span: GroupSpan) -> bool {
-    let outside = |entry: &BlockEntry| entry.min_time < span.start || entry.max_time >= span.end;
-    let any = || -> Result<bool, IndexError> {
-        let mut walk = IndexWalk::open(&file.content)?;
-        while walk.next_key()?.is_some() {
-            while let Some(entry) = walk.next_entry()? {
-                if outside(&entry) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    };
-    any().unwrap_or(false)
+    let times = IndexWalk::open(&file.content).and_then(IndexWalk::times);
+    times.is_ok_and(|(first, last)| first < span.start || last >= span.end)
 }

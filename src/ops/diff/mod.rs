@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use super::export::told::Told;
+use super::prepared::Told;
 use super::selection::ensure_series_found;
 use super::{Directories, RestoreSelection, Shortfall};
 use crate::client::Client;

@@ -14,9 +14,7 @@ use crate::influxd_dir::LocalShards;
 use crate::metastore::{Data, Shard};
 use crate::ops::Directories;
 use crate::ops::backup::Rule;
-use crate::ops::export::running::FLUSH_TIMEOUT;
-use crate::ops::export::shard::{Prepared, PreparedShard};
-use crate::ops::export::{backup, running, stopped};
+use crate::ops::prepared::{self, FLUSH_TIMEOUT, Prepared, PreparedShard};
 use crate::ops::restore::{PlannedShard, RestoreSelection, SetSelector, Source, planned, sets_of};
 use crate::ops::serve::held;
 use crate::ops::server_shards::{OpenShards, ShardAsker};
@@ -141,12 +139,16 @@ impl<'a> OpenSide<'a> {
     fn prepare(&mut self, at: usize, context: Context<'_>) -> Result<Prepared> {
         let shard = &mut self.shards[at];
         let prepared = match &self.place {
-            Place::Server(asker) => return running::prepare(asker, shard.path.clone(), context),
+            Place::Server(asker) => {
+                return prepared::from_server(asker, shard.path.clone(), context);
+            }
             Place::Set { catalog, .. } => match shard.planned.take() {
-                Some(planned) => backup::prepare(catalog, planned, context),
+                Some(planned) => prepared::from_set(catalog, planned, context),
                 None => anyhow::bail!("shard {} was read already", shard.path),
             },
-            Place::Directories(local) => stopped::prepare(local, shard.path.clone(), context),
+            Place::Directories(local) => {
+                prepared::from_directory(local, shard.path.clone(), context)
+            }
         };
         prepared.map(Prepared::Whole)
     }

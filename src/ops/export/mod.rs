@@ -1,22 +1,18 @@
 //! `snap export`: the points of a backup, or of an influxd, in formats that others read.
 //!
 //! The shards of a set are those that a restore would put into a data directory. Each is made ready
-//! to be read ([`backup`], [`running`], [`stopped`]), while the one before it is written ([`shard`]) by a
+//! to be read ([`prepared`]), while the one before it is written ([`shard`]) by a
 //! [`points_writer`]: as [`lines`] to where [`output`] leads, or, after a [`survey`] of what there
 //! is, as [`tables`], which may have a [`directory`]. What is damaged is named, and everything else
 //! is exported.
 
-pub(super) mod backup;
 mod directory;
 mod lines;
 mod output;
 mod points_writer;
-pub(super) mod running;
-pub(super) mod shard;
-pub(super) mod stopped;
+mod shard;
 mod survey;
 mod tables;
-pub(super) mod told;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -35,13 +31,14 @@ use crate::io::scratch::scratch_dir;
 use crate::metastore::Data;
 use crate::ops::backup::Rule;
 use crate::ops::gather::{GatherDepth, GatheredShard, Gathering};
+use crate::ops::prepared::{self, FLUSH_TIMEOUT, Prepared, PreparedShard};
 use crate::ops::selection::ensure_series_found;
 use crate::ops::serve::held;
 use crate::ops::server_shards::{OpenShards, ShardAsker};
 use crate::ops::{Directories, Shortfall};
 use crate::progress::{Event, Outcome};
 use crate::repository::{Catalog, Location, SetId};
-use crate::server::MetaStore;
+use crate::server::{MetaStore, ShardStore};
 use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::plural;
@@ -51,8 +48,6 @@ use directory::ExportDirectory;
 use lines::LineWriter;
 use output::{ExportFiles, ExportOut};
 use points_writer::PointsWriter;
-use running::FLUSH_TIMEOUT;
-use shard::{Prepared, PreparedShard};
 use survey::{Survey, Surveyed};
 use tables::{ExportSchema, TableWriter};
 
@@ -255,10 +250,10 @@ impl Exporter<'_> {
                 };
                 let (catalog, (id, plan), _held) = planned(repository, set, self.context, plan)?;
                 let prepare = |shard, context: Context<'_>| {
-                    backup::prepare(&catalog, shard, context).map(Prepared::Whole)
+                    prepared::from_set(&catalog, shard, context).map(Prepared::Whole)
                 };
                 let gather = |shard: &PlannedShard, gathering: Gathering<'_>| {
-                    backup::gather(&catalog, shard, gathering)
+                    GatheredShard::of_chain(&catalog, &shard.source, &shard.chain, gathering)
                 };
                 let is_remote = repository.directory().is_none();
                 let schema = self.schema(&plan, is_remote, &gather)?;
@@ -273,9 +268,13 @@ impl Exporter<'_> {
                 let inside = self.inside(open.data, shards.collect(), holder);
                 let asker = ShardAsker::new(client, *retries, Rule::Prompt(FLUSH_TIMEOUT));
                 let prepare =
-                    |shard, context: Context<'_>| running::prepare(&asker, shard, context);
+                    |shard, context: Context<'_>| prepared::from_server(&asker, shard, context);
                 let gather = |shard: &ShardPath, gathering: Gathering<'_>| {
-                    running::gather(&asker, shard, self.context, gathering)
+                    match GatheredShard::of_server(&asker, shard, gathering, self.context)? {
+                        Ok(gathered) => Ok(gathered),
+                        // What it lacks is told when its points are read.
+                        Err(reason) => GatheredShard::missing(reason, gathering),
+                    }
                 };
                 let schema = self.schema(&inside, true, &gather)?;
                 self.run(inside, schema, &prepare, out)?;
@@ -295,10 +294,10 @@ impl Exporter<'_> {
                 let shards = held(meant, &stores, self.context)?.into_iter();
                 let inside = self.inside(data, shards.map(|shard| shard.path).collect(), holder);
                 let prepare = |shard, context: Context<'_>| {
-                    stopped::prepare(&stores, shard, context).map(Prepared::Whole)
+                    prepared::from_directory(&stores, shard, context).map(Prepared::Whole)
                 };
                 let gather = |shard: &ShardPath, gathering: Gathering<'_>| {
-                    stopped::gather(&stores, shard, gathering)
+                    GatheredShard::of_directory(stores.snapshot(shard)?, shard, gathering)
                 };
                 let schema = self.schema(&inside, false, &gather)?;
                 self.run(inside, schema, &prepare, out)?;
@@ -480,7 +479,7 @@ impl Exporter<'_> {
     ) -> Result<()> {
         let before = writer.tally().bytes;
         let bounds = self.options.what.bounds().unwrap_or(Bounds::ANY);
-        let told = prepared.write(&self.sought, bounds, writer, stop)?;
+        let told = shard::write(prepared, &self.sought, bounds, writer, stop)?;
         let shard = &prepared.name;
         self.shards += 1;
         let failures = told.iter().map(|reason| Shortfall::of_shard(shard, reason));

@@ -3,9 +3,9 @@
 
 use anyhow::Result;
 
-use super::told::Told;
 use super::{ExportTally, ExportedTable};
 use crate::context::Context;
+use crate::ops::prepared::Told;
 use crate::shard::ShardPath;
 use crate::tsm::points::{Rows, SeriesPoints};
 

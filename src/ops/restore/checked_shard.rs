@@ -54,7 +54,7 @@ impl ShardFiles {
         )
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&ShardFile> {
+    pub(in crate::ops) fn get(&self, name: &str) -> Option<&ShardFile> {
         let at = self
             .0
             .binary_search_by(|(known, _)| known.as_ref().cmp(name))

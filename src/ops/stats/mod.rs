@@ -17,7 +17,7 @@ use super::queue::{self, Turn};
 use super::restore::{SetContents, planned};
 use super::selection::ensure_series_found;
 use super::serve::{Directories, held};
-use super::server_shards::{OpenShards, ShardAnswer, ShardAsker};
+use super::server_shards::{OpenShards, ShardAsker};
 use super::{Shortfall, grouped};
 use crate::client::Client;
 use crate::context::Context;
@@ -310,30 +310,18 @@ impl<'a> Counter<'a> {
             cancel: context.cancel,
             progress: context.progress,
         };
-        let mut gathered = GatheredShard::new(gathering)?;
+        let shard = &job.shard;
         match &job.place {
             ShardPlace::Tars(catalog, chain) => {
-                gathered.add_chain(catalog, &job.shard, chain, gathering)?;
+                GatheredShard::of_chain(catalog, shard, chain, gathering).map(Ok)
             }
             ShardPlace::Directory(local) => {
-                let snapshot = local.snapshot(&job.shard)?;
+                let snapshot = local.snapshot(shard)?;
                 snapshot.notes.iter().for_each(|note| context.warn(note));
-                gathered.add_directory(snapshot, &job.shard, gathering)?;
+                GatheredShard::of_directory(snapshot, shard, gathering).map(Ok)
             }
-            ShardPlace::Server(asker) => {
-                let answer = asker.ask(&job.shard, context, |reply| {
-                    let mut gathered = GatheredShard::new(gathering)?;
-                    let ending = gathered.add_stream(reply, &job.shard, gathering)?;
-                    Ok((gathered, ending))
-                })?;
-                return Ok(match answer {
-                    ShardAnswer::Whole { taken, .. } => Ok(taken),
-                    ShardAnswer::Gone => Ok(gathered),
-                    ShardAnswer::Missing(reason) => Err(reason),
-                });
-            }
+            ShardPlace::Server(asker) => GatheredShard::of_server(asker, shard, gathering, context),
         }
-        Ok(Ok(gathered))
     }
 
     /// Adds the files of a shard to what was counted.

@@ -12,10 +12,10 @@ use anyhow::Result;
 
 use super::output::LineOut;
 use super::points_writer::PointsWriter;
-use super::told::Told;
 use super::{ExportTally, ExportedTable};
 use crate::context::Context;
 use crate::metastore::Data;
+use crate::ops::prepared::Told;
 use crate::shard::ShardPath;
 use crate::text::plural;
 use crate::tsm::points::{Rows, SeriesPoints};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::layout::{TIME, TableLayout};
+use super::layout::{TIME, TableLayout, text};
 use super::resolve::{Resolution, ResolveRule};
 use super::schema::FieldSchema;
 use crate::error::{Error, ErrorKind};
@@ -57,7 +57,7 @@ impl Conflicts {
             if seen.insert(name) {
                 continue;
             }
-            let column = super::layout::text(key);
+            let column = text(key);
             let mut free = format!("{name}_{kind}");
             while !taken.insert(free.clone()) {
                 free.push('_');

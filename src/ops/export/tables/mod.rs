@@ -6,6 +6,7 @@
 //! may wait at a time: of a bounded size together, and written to the file of their table when
 //! they are due. No file is open in between.
 
+mod columns;
 mod conflicts;
 mod csv;
 mod csv_time;
@@ -28,19 +29,20 @@ use anyhow::{Context as _, Result};
 
 use super::output::ExportOut;
 use super::points_writer::PointsWriter;
-use super::told::Told;
 use super::{ExportTally, ExportedTable};
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::metastore::{Data, Shard};
+use crate::ops::prepared::Told;
 use crate::shard::{Name, ShardPath};
 use crate::text::{name_list, plural};
 use crate::time::{from_nanos, stamp};
 use crate::tsm::points::{Rows, SeriesPoints};
 use crate::tsm::series::split_key;
+use columns::layouts;
 use csv::CsvRows;
 use file_name::file_name;
-use layout::{TableLayout, layouts};
+use layout::TableLayout;
 use rows::{Losses, MOST_WAITING, SeriesCells, TableOut, TableRows, as_text};
 
 pub use csv_time::TimeFormat;

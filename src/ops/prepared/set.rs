@@ -5,31 +5,14 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::shard::{PreparedFile, PreparedShard};
+use super::{PreparedFile, PreparedShard};
 use crate::context::Context;
 use crate::influxd_dir::Ownership;
 use crate::io::scratch::{private_dir_in, scratch_dir, scratch_error};
-use crate::ops::gather::{GatheredShard, Gathering};
 use crate::ops::restore::{PlannedShard, RestoreChecks, ShardChecker};
 use crate::ops::unpack_dir::UnpackDir;
 use crate::progress::Event;
 use crate::repository::Catalog;
-use crate::tsm::stem;
-
-/// Gathers what of a shard is needed to see what is in it.
-///
-/// # Errors
-///
-/// When a file cannot be read. What is damaged of it is no error.
-pub(super) fn gather(
-    catalog: &Catalog,
-    planned: &PlannedShard,
-    gathering: Gathering<'_>,
-) -> Result<GatheredShard> {
-    let mut gathered = GatheredShard::new(gathering)?;
-    gathered.add_chain(catalog, &planned.source, &planned.chain, gathering)?;
-    Ok(gathered)
-}
 
 /// Unpacks a shard. What is damaged of it is told later.
 ///
@@ -76,18 +59,13 @@ pub(in crate::ops) fn prepare(
     let shard = checker.check(planned)?;
     let mut told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
     told.extend(shard.undecided);
-    let at = |name: &str| directory.path().join(name);
     let names = shard.files.iter().map(|(name, _)| name);
-    let files = names.filter(|name| name.ends_with(".tsm"));
-    let files = files.map(|name| PreparedFile {
-        name: name.to_owned(),
-        path: at(name),
-        tombstone: (shard.files.has_deletes(name))
-            .then(|| at(&format!("{}.tombstone", stem(name)))),
+    let files = PreparedFile::among(names, |name| {
+        (shard.files.get(name)).map(|_| directory.path().join(name))
     });
     Ok(PreparedShard {
         name: shard.source,
-        files: files.collect(),
+        files,
         new_types: shard.new_types,
         told,
         are_tombstones_told: true,

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tempfile::TempDir;
 
-use super::shard::{Prepared, PreparedFile, PreparedShard};
+use super::{Prepared, PreparedFile, PreparedShard};
 use crate::client::Reply;
 use crate::context::Context;
 use crate::influxd_dir::Ownership;
 use crate::io::scratch::{private_dir_in, scratch_dir, scratch_error};
 use crate::ops::Shortfall;
-use crate::ops::gather::{GatherDamage, GatheredShard, Gathering};
 use crate::ops::members::{MemberReader, Place, TarStop};
 use crate::ops::progress_reader::ProgressReader;
 use crate::ops::server_shards::{ShardAnswer, ShardAsker};
@@ -21,7 +20,7 @@ use crate::progress::{Event, Outcome};
 use crate::shard::ShardPath;
 use crate::shard_tar::Ending;
 use crate::tsm::filter::NewTypes;
-use crate::tsm::{is_index, stem};
+use crate::tsm::is_index;
 
 /// How long a busy server is asked for a shard before that is read as it comes, and told.
 pub(in crate::ops) const FLUSH_TIMEOUT: Duration = Duration::from_secs(120);
@@ -30,37 +29,6 @@ pub(in crate::ops) const FLUSH_TIMEOUT: Duration = Duration::from_secs(120);
 struct ReceivedShard {
     directory: TempDir,
     names: BTreeSet<String>,
-}
-
-/// Has a server send a shard for its indexes. Of one that does not come, the points tell.
-///
-/// # Errors
-///
-/// When no file can be made in TMPDIR, or a stop was asked for.
-pub(super) fn gather(
-    asker: &ShardAsker<'_>,
-    shard: &ShardPath,
-    context: Context<'_>,
-    gathering: Gathering<'_>,
-) -> Result<GatheredShard> {
-    let answer = asker.ask(shard, context, |reply| {
-        let mut gathered = GatheredShard::new(gathering)?;
-        let ending = gathered.add_stream(reply, shard, gathering)?;
-        Ok((gathered, ending))
-    })?;
-    match answer {
-        ShardAnswer::Whole { taken, .. } => Ok(taken),
-        ShardAnswer::Gone => GatheredShard::new(gathering),
-        ShardAnswer::Missing(message) => {
-            let mut nothing = GatheredShard::new(gathering)?;
-            nothing.damage.push(GatherDamage {
-                tar: None,
-                member: None,
-                message,
-            });
-            Ok(nothing)
-        }
-    }
 }
 
 /// Has a server send a shard.
@@ -97,18 +65,12 @@ pub(in crate::ops) fn prepare(
             return Ok(Prepared::Missing(Shortfall::of_shard(&shard, reason)));
         }
     };
-    let at = |name: &str| received.directory.path().join(name);
-    let tsm = received.names.iter().filter(|name| name.ends_with(".tsm"));
-    let files = tsm.map(|name| {
-        let tombstone = format!("{}.tombstone", stem(name));
-        PreparedFile {
-            name: name.clone(),
-            path: at(name),
-            tombstone: received.names.contains(&tombstone).then(|| at(&tombstone)),
-        }
+    let names = received.names.iter().map(String::as_str);
+    let files = PreparedFile::among(names, |name| {
+        (received.names.get(name)).map(|name| received.directory.path().join(name))
     });
     Ok(Prepared::Whole(PreparedShard {
-        files: files.collect(),
+        files,
         name: shard,
         new_types: NewTypes::new(),
         told: doubt.into_iter().collect(),

@@ -1,0 +1,146 @@
+//! Shards made ready to be read, series by series: their files lie where they can be read at any
+//! offset, whether they come out of a set ([`set`]), from a server ([`server`]) or are those of a
+//! stopped one ([`directory`]).
+
+mod directory;
+mod server;
+mod set;
+mod told;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use super::Shortfall;
+use crate::io::read_at::FromStart;
+use crate::io::scratch::{is_of_system, scratch_dir, scratch_fault};
+use crate::shard::ShardPath;
+use crate::tsm::filter::NewTypes;
+use crate::tsm::points::PointsFile;
+use crate::tsm::stem;
+use crate::tsm::tombstone::{BoundedDeletes, TombstoneEnding};
+
+pub(super) use directory::prepare as from_directory;
+pub(super) use server::{FLUSH_TIMEOUT, prepare as from_server};
+pub(super) use set::prepare as from_set;
+pub(super) use told::Told;
+
+/// What came of making a shard ready to be read.
+pub(super) enum Prepared {
+    Whole(PreparedShard),
+    /// It could not be had.
+    Missing(Shortfall),
+    /// It was deleted meanwhile.
+    Gone,
+}
+
+/// A shard whose files can be read.
+pub(super) struct PreparedShard {
+    pub name: ShardPath,
+    pub files: Vec<PreparedFile>,
+    /// The fields that have a type of which alone their values are exported.
+    pub new_types: NewTypes,
+    /// What of it is damaged; of tombstones, where that was looked at.
+    pub told: Vec<String>,
+    pub are_tombstones_told: bool,
+    pub started: Instant,
+    /// Keeps the files.
+    pub _guard: Box<dyn Send>,
+}
+
+/// A TSM file.
+pub(super) struct PreparedFile {
+    pub name: String,
+    pub path: PathBuf,
+    /// The file that says what was deleted of it.
+    pub tombstone: Option<PathBuf>,
+}
+
+/// A TSM file that is read.
+pub(super) struct OpenFile<'a> {
+    pub name: &'a str,
+    pub content: File,
+    pub deletes: BoundedDeletes,
+}
+
+impl PreparedFile {
+    /// The TSM files among those with these names; `path_of` finds where a file is, if there is one
+    /// of that name.
+    fn among<'n>(
+        names: impl Iterator<Item = &'n str>,
+        path_of: impl Fn(&str) -> Option<PathBuf>,
+    ) -> Vec<Self> {
+        let names = names.filter(|name| name.ends_with(".tsm"));
+        let files = names.filter_map(|name| {
+            Some(Self {
+                name: name.to_owned(),
+                path: path_of(name)?,
+                tombstone: path_of(&format!("{}.tombstone", stem(name))),
+            })
+        });
+        files.collect()
+    }
+}
+
+impl OpenFile<'_> {
+    /// The file under a name, which says which others come later.
+    pub(super) fn named<'f>(&'f self, name: &'f str) -> PointsFile<'f> {
+        PointsFile {
+            name,
+            content: &self.content,
+            deletes: &self.deletes,
+        }
+    }
+}
+
+impl PreparedShard {
+    /// Opens its files, and reads what was deleted of them.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read.
+    pub(super) fn open(&self, told: &mut Told) -> Result<Vec<OpenFile<'_>>> {
+        let files = self.files.iter().map(|file| {
+            let path = &file.path;
+            let content =
+                File::open(path).with_context(|| format!("opening {}", path.display()))?;
+            let deletes = match &file.tombstone {
+                Some(path) => self.deletes(path, told)?,
+                None => BoundedDeletes::default(),
+            };
+            let name = &file.name;
+            Ok(OpenFile {
+                name,
+                content,
+                deletes,
+            })
+        });
+        files.collect()
+    }
+
+    /// What a tombstone file says, as far as it can be read.
+    fn deletes(&self, path: &PathBuf, told: &mut Told) -> Result<BoundedDeletes> {
+        let name = path.file_name().unwrap_or_default().display();
+        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        let (deletes, fault) = match BoundedDeletes::read(FromStart::new(&file), &scratch_dir()) {
+            Ok((deletes, TombstoneEnding::Clean)) => return Ok(deletes),
+            Ok((deletes, TombstoneEnding::Torn)) => (deletes, format!("{name} breaks off")),
+            Err(error) if is_of_system(&error) => {
+                let fault = scratch_fault(&error).map(anyhow::Error::new);
+                return Err(fault.unwrap_or_else(|| error.into()));
+            }
+            Err(error) => {
+                let fault = format!("{name} is no tombstone file: {error}");
+                (BoundedDeletes::default(), fault)
+            }
+        };
+        let effect = "points that were deleted may be among those read";
+        told.add(match self.are_tombstones_told {
+            true => format!("{name}: {effect}"),
+            false => format!("{fault}; {effect}"),
+        });
+        Ok(deletes)
+    }
+}
