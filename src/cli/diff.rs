@@ -8,7 +8,7 @@ use super::ending::Ending;
 use super::flags::server::ConnectionArgs;
 use super::flags::sides::{SideArg, side};
 use super::flags::values;
-use super::flags::{DirectoriesArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs};
+use super::flags::{DirectoriesArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
 use super::render::json;
 use super::render::messages::diff::{
     DiffState, DiffSummary, SidePlace, example_lines, policy_line,
@@ -185,15 +185,9 @@ impl DiffArgs {
     fn options(&self) -> DiffOptions {
         DiffOptions {
             what: RestoreSelection {
-                database: self.shards.database.clone(),
-                retention_policy: self.shards.retention.clone(),
-                shard: self.shards.shard,
                 new_database: self.newdb.clone(),
                 new_retention_policy: self.newrp.clone(),
-                start: self.times.start,
-                end: self.times.end,
-                series: self.series.filter(),
-                ..RestoreSelection::default()
+                ..chosen(&self.shards, &self.times, &self.series)
             },
             include_internal: self.include_internal,
             contains: self.contains,

@@ -14,7 +14,7 @@ use super::ending::Ending;
 use super::flags::server::ConnectionArgs;
 use super::flags::tables::{FormatArg, OutKind, TableArgs, ensure_of};
 use super::flags::values;
-use super::flags::{DirectoriesArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs};
+use super::flags::{DirectoriesArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
 use super::render::messages::export::ExportSummary;
 use super::render::output::Output;
 use super::render::terminal::is_gone;
@@ -23,7 +23,7 @@ use crate::client::Address;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{
     ExportDatabase, ExportFormat, ExportOptions, ExportSource, ExportTarget, LineOptions,
-    NewlineRule, RestoreSelection, SplitLimits, export, grouped,
+    NewlineRule, SplitLimits, export, grouped,
 };
 use crate::repository::Location;
 use crate::text::plural;
@@ -296,15 +296,7 @@ impl ExportArgs {
     fn options(&self, format: FormatArg, kind: OutKind, cancel: &Cancel) -> ExportOptions {
         ExportOptions {
             source: self.source(cancel),
-            what: RestoreSelection {
-                database: self.shards.database.clone(),
-                retention_policy: self.shards.retention.clone(),
-                shard: self.shards.shard,
-                start: self.times.start,
-                end: self.times.end,
-                series: self.series.filter(),
-                ..RestoreSelection::default()
-            },
+            what: chosen(&self.shards, &self.times, &self.series),
             format: match format {
                 FormatArg::Lp => ExportFormat::Lines(self.line_options()),
                 _ => ExportFormat::Tables(self.tables.options(format, kind)),

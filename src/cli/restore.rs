@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::ending::Ending;
 use super::flags::server::ServerArgs;
 use super::flags::values;
-use super::flags::{OutputArgs, SeriesArgs, ShardsArgs, TimesArgs};
+use super::flags::{OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
 use super::post_run::{After, AfterArgs};
 use super::render::messages::rebuild::RebuildSummary;
 use super::render::messages::run::RunSummary;
@@ -274,16 +274,11 @@ impl RestoreArgs {
 
     fn what(&self) -> RestoreSelection {
         RestoreSelection {
-            database: self.shards.database.clone(),
-            retention_policy: self.shards.retention.clone(),
-            shard: self.shards.shard,
             new_database: self.newdb.clone(),
             new_retention_policy: self.newrp.clone(),
-            start: self.times.start,
-            end: self.times.end,
-            series: self.series.filter(),
             shard_duration: self.shard_duration,
             duration: self.duration,
+            ..chosen(&self.shards, &self.times, &self.series)
         }
     }
 

@@ -22,5 +22,5 @@ pub(crate) mod values;
 pub(crate) use directories::DirectoriesArgs;
 pub(crate) use lock::{GraceArgs, LockArgs};
 pub(crate) use output::{OutputArgs, Verbosity};
-pub(crate) use points::{SeriesArgs, ShardsArgs, TimesArgs};
+pub(crate) use points::{SeriesArgs, ShardsArgs, TimesArgs, chosen};
 pub(crate) use policy::PolicyArgs;

@@ -5,6 +5,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::values;
+use crate::ops::RestoreSelection;
 use crate::tsm::series_filter::{MeasurementPattern, SeriesFilter, TagCondition};
 
 /// Which shards.
@@ -77,5 +78,22 @@ impl<const HIDDEN: bool> SeriesArgs<HIDDEN> {
             measurements: self.measurement.clone(),
             conditions: self.conditions.clone(),
         }
+    }
+}
+
+/// What these flags choose, under the names that it has.
+pub(crate) fn chosen<const HIDDEN: bool>(
+    shards: &ShardsArgs,
+    times: &TimesArgs,
+    series: &SeriesArgs<HIDDEN>,
+) -> RestoreSelection {
+    RestoreSelection {
+        database: shards.database.clone(),
+        retention_policy: shards.retention.clone(),
+        shard: shards.shard,
+        start: times.start,
+        end: times.end,
+        series: series.filter(),
+        ..RestoreSelection::default()
     }
 }
