@@ -26,6 +26,8 @@ mod document;
 mod machine;
 #[path = "../versus_influxd/measure.rs"]
 mod measure;
+#[path = "../versus_influxd/options.rs"]
+mod options;
 mod report;
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -34,13 +36,14 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Parser;
 use serde_json::Value;
 
 use data::{Database, Kind};
 use measure::{DIR, Usage};
+use options::CommonOptions;
 use report::Line;
 use support::influxd::Influxd;
 use support::process::{backup, snap};
@@ -63,21 +66,8 @@ const DATA: [DataSet; 3] = [
 /// Compare snap export with queries, on this machine
 #[derive(Parser)]
 struct Options {
-    /// Only the data sets whose names hold this
-    #[arg(long, default_value = "", value_name = "TEXT")]
-    data: String,
-    /// How often each client is run
-    #[arg(long, default_value_t = 5, value_name = "N")]
-    rounds: usize,
-    /// Shards so much larger, or smaller
-    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
-    scale: f64,
-    /// Write the results between the two marks of this file
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-    // Cargo says so to every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    common: CommonOptions,
 }
 
 fn main() {
@@ -86,29 +76,34 @@ fn main() {
         return measure::measure(&args[1..]);
     }
     let options = Options::parse();
-    if let Some(path) = &options.markdown {
+    if let Some(path) = &options.common.markdown {
         report::PLACE.expect_in(path);
     }
     let folder = support::folder();
     let mut lines = Vec::new();
     for (name, kind, shards) in DATA {
-        if name.contains(&options.data) {
+        if name.contains(&options.common.data) {
             let root = folder.path().join(name);
             let sizes = shards
                 .iter()
-                .flat_map(|(count, bytes)| vec![(bytes * options.scale) as u64; *count]);
+                .flat_map(|(count, bytes)| vec![(bytes * options.common.scale) as u64; *count]);
             let database = Database::new(kind, sizes.collect());
-            lines.extend(compare(name, &root, &database, options.rounds.max(1)));
+            lines.extend(compare(
+                name,
+                &root,
+                &database,
+                options.common.rounds.max(1),
+            ));
             fs::remove_dir_all(&root).expect("removing a data set");
         }
     }
     let setting = [
         format!("Machine: {}", machine::machine(folder.path())),
         format!("Versions: {}", report::versions()),
-        format!("Rounds: {}", options.rounds.max(1)),
+        format!("Rounds: {}", options.common.rounds.max(1)),
     ];
     println!("{}", report::markdown(&setting, &lines));
-    if let Some(path) = &options.markdown {
+    if let Some(path) = &options.common.markdown {
         report::PLACE.write(path, &report::markdown(&setting, &lines));
     }
 }

@@ -1,8 +1,6 @@
 //! The results as Markdown.
 
-use std::fmt::Write as _;
-
-use super::document::ResultsPlace;
+use super::document::{ResultsPlace, table};
 use super::machine::first_line;
 use super::measure::Usage;
 use super::support::influxd::influxd_binary;
@@ -102,19 +100,12 @@ fn told(usages: &[Usage]) -> String {
 
 /// All there is to say.
 pub fn markdown(setting: &[String], lines: &[Line]) -> String {
-    let mut text = String::new();
-    let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string");
-    setting.iter().for_each(|said| line(format!("- {said}")));
-    line(String::new());
-    line(format!(
-        "| export | data | wall, snap / queries: median (least to greatest) | at most {AT_MOST} | \
-         million points a second | snap | curl |"
-    ));
-    line(format!("|{}", "---|".repeat(7)));
-    for row in lines {
-        line(format!("| {} |", row.cells().join(" | ")));
-    }
-    text
+    let header = format!(
+        "export | data | wall, snap / queries: median (least to greatest) | at most {AT_MOST} | \
+         million points a second | snap | curl"
+    );
+    let rows = lines.iter().map(|row| row.cells().join(" | "));
+    table(setting, &header, rows)
 }
 
 /// The versions of what is compared.

@@ -24,6 +24,8 @@ mod document;
 mod machine;
 #[path = "../versus_influxd/measure.rs"]
 mod measure;
+#[path = "../versus_influxd/options.rs"]
+mod options;
 mod report;
 mod servers;
 #[path = "../../tests/support/mod.rs"]
@@ -33,11 +35,12 @@ mod task;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Parser;
 
 use data::{Database, Kind};
+use options::CommonOptions;
 use report::Line;
 use task::{Bench, Task};
 
@@ -51,21 +54,8 @@ struct Options {
     /// Only the tasks whose names hold this
     #[arg(long, default_value = "", value_name = "TEXT")]
     only: String,
-    /// Only the data sets whose names hold this
-    #[arg(long, default_value = "", value_name = "TEXT")]
-    data: String,
-    /// How often each client is run
-    #[arg(long, default_value_t = 5, value_name = "N")]
-    rounds: usize,
-    /// Shards so much larger, or smaller
-    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
-    scale: f64,
-    /// Write the results between the two marks of this file
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-    // Cargo says so to every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    common: CommonOptions,
 }
 
 fn main() {
@@ -74,7 +64,7 @@ fn main() {
         return measure::measure(&args[1..]);
     }
     let options = Options::parse();
-    if let Some(path) = &options.markdown {
+    if let Some(path) = &options.common.markdown {
         report::PLACE.expect_in(path);
     }
     let folder = support::folder();
@@ -83,7 +73,7 @@ fn main() {
         ("incompressible", Kind::Incompressible),
         ("agent", Kind::Agent),
     ] {
-        if name.contains(&options.data) {
+        if name.contains(&options.common.data) {
             let root = folder.path().join(name);
             options.compare(name, kind, &root, &mut lines);
             fs::remove_dir_all(&root).expect("removing a data set");
@@ -91,7 +81,7 @@ fn main() {
     }
     let setting = options.setting(folder.path());
     println!("{}", report::markdown(&setting, &lines));
-    if let Some(path) = &options.markdown {
+    if let Some(path) = &options.common.markdown {
         report::write_markdown(path, &setting, &lines);
     }
 }
@@ -104,7 +94,7 @@ impl Options {
         let bench = Bench::start(root, &Database::new(kind, shards));
         for task in Task::ALL {
             if task.title().contains(&self.only) {
-                let line = bench.compare(task, name, self.rounds.max(1));
+                let line = bench.compare(task, name, self.common.rounds.max(1));
                 eprintln!("{}", line.brief());
                 lines.push(line);
             }
@@ -112,7 +102,7 @@ impl Options {
     }
 
     fn bytes(&self, bytes: f64) -> u64 {
-        (bytes * self.scale) as u64
+        (bytes * self.common.scale) as u64
     }
 
     /// On what, with what, and how often.
@@ -128,7 +118,7 @@ impl Options {
                 SMALL_SHARDS.0,
                 size(SMALL_SHARDS.1)
             ),
-            format!("Rounds: {}", self.rounds.max(1)),
+            format!("Rounds: {}", self.common.rounds.max(1)),
         ]
     }
 }

@@ -1,9 +1,8 @@
 //! The results as Markdown.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
-use super::document::ResultsPlace;
+use super::document::{ResultsPlace, table};
 use super::machine::first_line;
 use super::measure::Usage;
 use super::support::influxd::influxd_binary;
@@ -163,19 +162,12 @@ impl Line {
 
 /// All there is to say.
 pub fn markdown(setting: &[String], lines: &[Line]) -> String {
-    let mut text = String::new();
-    let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string");
-    setting.iter().for_each(|said| line(format!("- {said}")));
-    line(String::new());
-    line(format!(
-        "| | data | median (least to greatest) | at most {AT_MOST} | CPU ratio | CPU of the servers | snap \
-         | influxd + rclone | requests of snap | of rclone |"
-    ));
-    line(format!("|{}", "---|".repeat(10)));
-    for row in lines {
-        line(format!("| {} |", row.cells().join(" | ")));
-    }
-    text
+    let header = format!(
+        "| data | median (least to greatest) | at most {AT_MOST} | CPU ratio | CPU of the servers | snap \
+         | influxd + rclone | requests of snap | of rclone"
+    );
+    let rows = lines.iter().map(|row| row.cells().join(" | "));
+    table(setting, &header, rows)
 }
 
 /// Writes the results to a file.

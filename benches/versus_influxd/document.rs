@@ -1,5 +1,6 @@
 //! The place of the results of a benchmark in a document.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -36,4 +37,18 @@ impl ResultsPlace {
         let (_, after) = rest.split_once(self.end)?;
         Some((before, after))
     }
+}
+
+/// A list of the setting and a table of results, as Markdown.
+#[allow(dead_code)]
+pub fn table(setting: &[String], header: &str, rows: impl Iterator<Item = String>) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| writeln!(text, "{line}").expect("writing to a string");
+    setting.iter().for_each(|said| line(format!("- {said}")));
+    line(String::new());
+    line(format!("| {header} |"));
+    let columns = header.matches('|').count() + 1;
+    line(format!("|{}", "---|".repeat(columns)));
+    rows.for_each(|row| line(format!("| {row} |")));
+    text
 }
