@@ -2,25 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::process::{Run, Snap, backup_of, snap};
-use crate::support::service::copy;
-use crate::support::{folder, tree, utf8};
-
-/// A backup of the data set of a real server, in a folder.
-fn backup(flags: &[&str]) -> (tempfile::TempDir, PathBuf) {
-    let place = folder();
-    let source = place.path().join("source");
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/influxd-1.6.7");
-    copy(&data, &source);
-    let dir = place.path().join("backup");
-    backup_of(&source, flags, &dir).run().expect(0);
-    (place, dir)
-}
+use crate::support::process::{Run, Snap, sample_backup, snap};
+use crate::support::{tree, utf8};
 
 fn export(dir: &Path, flags: &[&str]) -> Run {
     Snap::new(["export"]).args(flags).args([utf8(dir)]).run()
@@ -28,10 +16,10 @@ fn export(dir: &Path, flags: &[&str]) -> Run {
 
 #[test]
 fn both_layouts_are_exported_alike_and_files_are_what_standard_output_is() {
-    let (place, dir) = backup(&[]);
+    let (place, dir) = sample_backup(&[]);
     let text = export(&dir, &[]).expect(0).stdout;
     assert!(text.starts_with("# DDL\nCREATE DATABASE ") && text.ends_with('\n'));
-    let (_other, portable) = backup(&["-portable"]);
+    let (_other, portable) = sample_backup(&["-portable"]);
     assert!(export(&portable, &[]).expect(0).stdout == text);
 
     let file = place.path().join("points.lp");
@@ -53,7 +41,7 @@ fn both_layouts_are_exported_alike_and_files_are_what_standard_output_is() {
 
 #[test]
 fn points_alone_are_what_stands_between_the_comments() {
-    let (_place, dir) = backup(&[]);
+    let (_place, dir) = sample_backup(&[]);
     let text = export(&dir, &[]).expect(0).stdout;
     let points = text.split_once("# DML\n").expect("points").1;
     let points: Vec<&str> = points
@@ -66,7 +54,7 @@ fn points_alone_are_what_stands_between_the_comments() {
 
 #[test]
 fn a_reader_that_goes_away_ends_it_without_a_word() {
-    let (_place, dir) = backup(&[]);
+    let (_place, dir) = sample_backup(&[]);
     let script = format!(
         "set -o pipefail; '{}' export -quiet '{}' | head -n 1",
         env!("CARGO_BIN_EXE_snap"),
@@ -98,7 +86,7 @@ fn damage(dir: &Path) -> String {
 
 #[test]
 fn a_damaged_block_is_named_and_everything_else_is_exported() {
-    let (_place, dir) = backup(&[]);
+    let (_place, dir) = sample_backup(&[]);
     let whole = export(&dir, &[]).expect(0).stdout;
     let tar = damage(&dir);
     let run = export(&dir, &[]).expect(3);
@@ -126,7 +114,7 @@ fn a_damaged_block_is_named_and_everything_else_is_exported() {
 
 #[test]
 fn parts_hold_no_more_than_they_may_are_complete_and_together_what_one_file_is() {
-    let (place, dir) = backup(&[]);
+    let (place, dir) = sample_backup(&[]);
     let alone = export(&dir, &["-lponly"]).expect(0).stdout;
     let parts = |name: &str, flags: &[&str]| -> Vec<String> {
         let file = place.path().join(name);
@@ -176,7 +164,7 @@ fn parts_hold_no_more_than_they_may_are_complete_and_together_what_one_file_is()
 
 #[test]
 fn a_dash_is_standard_output_and_a_directory_is_no_file() {
-    let (place, dir) = backup(&[]);
+    let (place, dir) = sample_backup(&[]);
     let alone = export(&dir, &[]).expect(0).stdout;
     let run = Snap::new(["export", "-o", "-", utf8(&dir)])
         .dir(place.path())
@@ -192,7 +180,7 @@ fn a_dash_is_standard_output_and_a_directory_is_no_file() {
 
 #[test]
 fn what_a_database_cannot_take_is_told_and_written_all_the_same() {
-    let (_place, dir) = backup(&[]);
+    let (_place, dir) = sample_backup(&[]);
     let text = export(&dir, &[]).expect(0).stdout;
     let run = export(&dir, &["-target", "influxdb2"]).expect(0);
     assert!(run.stdout == text);
@@ -205,7 +193,7 @@ fn what_a_database_cannot_take_is_told_and_written_all_the_same() {
 
 #[test]
 fn a_stop_is_obeyed_while_nobody_reads_the_points() {
-    let (_place, dir) = backup(&[]);
+    let (_place, dir) = sample_backup(&[]);
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let mut run = Command::new(env!("CARGO_BIN_EXE_snap"))
         .args(["export", "-quiet", utf8(&dir)])

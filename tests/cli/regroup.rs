@@ -1,21 +1,13 @@
 //! A restore with other shard durations, into directories.
 
-use std::path::Path;
-
-use crate::support::process::{Run, Snap, backup_of};
-use crate::support::service::copy;
-use crate::support::{folder, tree, utf8};
+use crate::support::process::{Run, Snap, sample_backup};
+use crate::support::{tree, utf8};
 
 #[test]
 fn a_second_policy_is_not_regrouped_over_the_first() {
-    let place = folder();
+    let (place, backup) = sample_backup(&["-database", "plain"]);
     let path = |name: &str| place.path().join(name);
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/influxd-1.6.7");
-    copy(&data, &path("source"));
-    let (backup, meta, data) = (path("backup"), path("meta"), path("data"));
-    backup_of(&path("source"), &["-database", "plain"], &backup)
-        .run()
-        .expect(0);
+    let (meta, data) = (path("meta"), path("data"));
     let restore = |policy: &str, flags: &[&str]| -> Run {
         let to = ["-metadir", utf8(&meta), "-datadir", utf8(&data)];
         let what = ["-database", "plain", "-retention", policy];

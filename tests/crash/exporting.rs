@@ -2,27 +2,13 @@
 //! name that is not whole.
 
 use std::fs;
-use std::path::Path;
 
-use crate::support::process::{Run, Snap, backup_of};
-use crate::support::service::copy;
-use crate::support::{each, folder, tree, utf8};
-
-/// The backup of a data set, in a folder.
-fn backup() -> (tempfile::TempDir, std::path::PathBuf) {
-    let place = folder();
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/influxd-1.6.7");
-    copy(&data, &place.path().join("source"));
-    let dir = place.path().join("backup");
-    backup_of(&place.path().join("source"), &["-database", "plain"], &dir)
-        .run()
-        .expect(0);
-    (place, dir)
-}
+use crate::support::process::{Run, Snap, sample_backup};
+use crate::support::{each, tree, utf8};
 
 #[test]
 fn an_export_that_ends_at_any_step_leaves_no_file_that_is_not_whole() {
-    let (place, dir) = backup();
+    let (place, dir) = sample_backup(&["-database", "plain"]);
     let path = |name: &str| place.path().join(name);
     // In a folder each: the name of a file stands in what is compressed.
     let export = |folder: &str, name: &str| {
@@ -59,7 +45,7 @@ fn an_export_that_ends_at_any_step_leaves_no_file_that_is_not_whole() {
 
 #[test]
 fn an_export_in_parts_that_ends_at_any_step_has_a_first_part_only_if_it_has_all() {
-    let (place, dir) = backup();
+    let (place, dir) = sample_backup(&["-database", "plain"]);
     let export = |name: &str| {
         let folder = place.path().join(name);
         fs::create_dir(&folder).expect("a folder");
@@ -106,14 +92,8 @@ fn an_export_in_parts_that_ends_at_any_step_has_a_first_part_only_if_it_has_all(
 
 #[test]
 fn tables_that_end_at_any_step_leave_no_directory_that_is_not_whole() {
-    let place = folder();
+    let (place, dir) = sample_backup(&["-database", "größe"]);
     let path = |name: &str| place.path().join(name);
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/influxd-1.6.7");
-    copy(&data, &path("source"));
-    let dir = path("backup");
-    backup_of(&path("source"), &["-database", "größe"], &dir)
-        .run()
-        .expect(0);
     let export = |name: &str, format: &str| {
         let target = path(name);
         Snap::new(["export", "-format", format, "-o", utf8(&target), utf8(&dir)])

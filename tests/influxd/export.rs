@@ -112,9 +112,8 @@ pub fn odd_points() -> String {
     lines
 }
 
-fn an_export(index: Index) {
-    let source = Source::new(index);
-    let server = &source.server;
+/// Writes points of every odd kind into a database of their own, some in two files.
+pub fn load_odd(server: &Influxd) {
     server.execute(
         "CREATE DATABASE odd WITH DURATION INF REPLICATION 1 SHARD DURATION 52w NAME \"r p\"",
     );
@@ -126,6 +125,12 @@ fn an_export(index: Index) {
         "",
         &format!("emoji,t=🦀 f2=2,new=1i {START}\nwide f7=8i {START}"),
     );
+}
+
+fn an_export(index: Index) {
+    let source = Source::new(index);
+    let server = &source.server;
+    load_odd(server);
     let points = server.points();
     let backup = source.path("backup");
     back_up(server, &backup, &[]);

@@ -10,8 +10,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::Value;
 
-use crate::export::odd_points;
-use crate::support::data::{START, flush};
+use crate::export::load_odd;
 use crate::support::influxd::{Index, Influxd};
 use crate::support::process::Snap;
 use crate::support::source::{Source, assert_same, back_up};
@@ -219,17 +218,7 @@ fn points(server: &Influxd) -> Vec<String> {
 fn tables_of(index: Index) {
     let source = Source::loaded(index);
     let server = &source.server;
-    server.execute(
-        "CREATE DATABASE odd WITH DURATION INF REPLICATION 1 SHARD DURATION 52w NAME \"r p\"",
-    );
-    server.write("odd", "", &odd_points());
-    flush(server);
-    // Values that take the place of others, in another file.
-    server.write(
-        "odd",
-        "",
-        &format!("emoji,t=🦀 f2=2,new=1i {START}\nwide f7=8i {START}"),
-    );
+    load_odd(server);
     let points = points(server);
     let backup = source.path("backup");
     back_up(server, &backup, &[]);

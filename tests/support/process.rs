@@ -3,13 +3,17 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tempfile::TempDir;
+
+use super::folder;
+use super::service::copy;
 
 /// How long a run may take before it is killed.
 const WATCHDOG: Duration = Duration::from_secs(120);
@@ -91,6 +95,16 @@ pub fn backup_of(root: &Path, flags: &[&str], dir: &Path) -> Snap {
         .directories(root)
         .args(flags)
         .args([dir])
+}
+
+/// A folder with a copy of the data set of a real server, and a backup of it.
+pub fn sample_backup(flags: &[&str]) -> (TempDir, PathBuf) {
+    let place = folder();
+    let (source, dir) = (place.path().join("source"), place.path().join("backup"));
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/influxd-1.6.7");
+    copy(&data, &source);
+    backup_of(&source, flags, &dir).run().expect(0);
+    (place, dir)
 }
 
 /// A restore of `dir` into the directories of a stopped influxd below `root`.

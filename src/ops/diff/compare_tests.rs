@@ -10,53 +10,12 @@ use crate::io::read_at::Section;
 use crate::time::{Bounds, from_nanos};
 use crate::tsm::file_name;
 use crate::tsm::filter::NewTypes;
+use crate::tsm::points::test_file::TestFile;
 use crate::tsm::points::{PointsFile, PointsFinding, PointsSelection};
 use crate::tsm::series_filter::SeriesFilter;
 use crate::tsm::sought_series::SoughtSeries;
-use crate::tsm::tombstone::{BoundedDeletes, TombstoneRecord, TombstoneWriter};
+use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::values::{Points, Strings};
-use crate::tsm::writer::tests::write_all;
-
-/// A file as a test has it: its keys with their blocks, and what was deleted of it.
-#[derive(Debug, Clone, Default)]
-struct TestFile {
-    keys: Vec<(String, Vec<Points>)>,
-    deletes: Vec<(String, i64, i64)>,
-}
-
-impl TestFile {
-    fn of(keys: &[(&str, &[Points])]) -> Self {
-        let keys = keys.iter();
-        Self {
-            keys: keys
-                .map(|(key, blocks)| ((*key).to_owned(), blocks.to_vec()))
-                .collect(),
-            deletes: Vec::new(),
-        }
-    }
-
-    fn without(mut self, key: &str, min: i64, max: i64) -> Self {
-        self.deletes.push((key.to_owned(), min, max));
-        self
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let keys = self.keys.iter();
-        let keys = keys.map(|(key, blocks)| (key.clone().into_bytes(), blocks.clone()));
-        write_all(&keys.collect::<Vec<_>>())
-    }
-
-    fn deletes(&self) -> BoundedDeletes {
-        let mut writer = TombstoneWriter::new(Vec::new()).unwrap();
-        for (key, min, max) in &self.deletes {
-            let (key, min, max) = (key.as_bytes(), *min, *max);
-            writer.record(TombstoneRecord { key, min, max }).unwrap();
-        }
-        let scratch = tempfile::tempdir().unwrap();
-        let file = writer.finish().unwrap();
-        BoundedDeletes::read(&file[..], scratch.path()).unwrap().0
-    }
-}
 
 /// Files as they lie on a disk.
 type Stored = Vec<(Vec<u8>, BoundedDeletes)>;

@@ -219,24 +219,13 @@ impl OfBackup<'_> {
 mod tests {
     use super::*;
     use crate::metastore::regroup::GroupPart;
-    use crate::shard::ShardPath;
 
     fn target(parts: &[u64]) -> TargetShard {
         let part = |shard: &u64| GroupPart {
             shard: *shard,
             bounds: None,
         };
-        TargetShard {
-            path: ShardPath {
-                database: "db".into(),
-                retention_policy: "rp".into(),
-                id: 1,
-            },
-            id: 1,
-            start: 0,
-            end: 1,
-            parts: parts.iter().map(part).collect(),
-        }
+        TargetShard::of_test(parts.iter().map(part).collect())
     }
 
     #[test]

@@ -36,6 +36,22 @@ pub(crate) struct TargetShard {
 }
 
 impl TargetShard {
+    /// One as tests need it.
+    #[cfg(test)]
+    pub(super) fn of_test(parts: Vec<GroupPart>) -> Self {
+        Self {
+            path: ShardPath {
+                database: "db".into(),
+                retention_policy: "rp".into(),
+                id: 1,
+            },
+            id: 1,
+            start: 0,
+            end: 10,
+            parts,
+        }
+    }
+
     /// The ids of the shards in the backup.
     pub(super) fn sources(&self) -> impl Iterator<Item = u64> {
         self.parts.iter().map(|part| part.shard)
@@ -388,22 +404,12 @@ mod tests {
 
     #[test]
     fn a_plan_is_told_in_counts_and_the_first_few_shards() {
-        let target = |parts: &[(u64, bool)]| TargetShard {
-            path: ShardPath {
-                database: "db".into(),
-                retention_policy: "rp".into(),
-                id: 1,
-            },
-            id: 1,
-            start: 0,
-            end: 10,
-            parts: parts
-                .iter()
-                .map(|(shard, is_cut)| GroupPart {
-                    shard: *shard,
-                    bounds: is_cut.then_some(Bounds::ALL),
-                })
-                .collect(),
+        let target = |parts: &[(u64, bool)]| {
+            let parts = parts.iter().map(|(shard, is_cut)| GroupPart {
+                shard: *shard,
+                bounds: is_cut.then_some(Bounds::ALL),
+            });
+            TargetShard::of_test(parts.collect())
         };
         let many: Vec<(u64, bool)> = (1..=7).map(|id| (id, id == 7)).collect();
         let (many, one, part) = (target(&many), target(&[(8, false)]), target(&[(7, true)]));

@@ -204,4 +204,6 @@ impl<'a> SeriesPoints<'_, 'a> {
 }
 
 #[cfg(test)]
+pub(crate) mod test_file;
+#[cfg(test)]
 mod tests;

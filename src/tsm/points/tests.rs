@@ -5,42 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::super::fields::Field;
-use super::super::tombstone::{TombstoneRecord, TombstoneWriter};
 use super::super::values::{Points, Values};
-use super::super::writer::tests::write_all;
+use super::test_file::TestFile;
 use super::*;
 use crate::io::read_at::Section;
 
 /// A series with its points: the values of their fields by time, in words.
 type Found = Vec<(String, BTreeMap<i64, BTreeMap<String, String>>)>;
-
-/// A file as a test has it: its keys with their blocks, and what was deleted of it.
-#[derive(Debug, Clone, Default)]
-struct TestFile {
-    keys: Vec<(String, Vec<Points>)>,
-    deletes: Vec<(String, i64, i64)>,
-}
-
-impl TestFile {
-    fn bytes(&self) -> Vec<u8> {
-        let keys = self.keys.iter();
-        let keys: Vec<_> = keys
-            .map(|(key, blocks)| (key.clone().into_bytes(), blocks.clone()))
-            .collect();
-        write_all(&keys)
-    }
-
-    fn deletes(&self) -> BoundedDeletes {
-        let mut writer = TombstoneWriter::new(Vec::new()).unwrap();
-        for (key, min, max) in &self.deletes {
-            let (key, min, max) = (key.as_bytes(), *min, *max);
-            writer.record(TombstoneRecord { key, min, max }).unwrap();
-        }
-        let scratch = tempfile::tempdir().unwrap();
-        let file = writer.finish().unwrap();
-        BoundedDeletes::read(&file[..], scratch.path()).unwrap().0
-    }
-}
 
 fn word(values: &Values, at: usize) -> String {
     match values {
