@@ -44,8 +44,8 @@ pub(crate) struct DiffArgs {
     /// The first side: PATH, PATH::SET, influxd://HOST:PORT or influxd:///DIR
     ///
     /// PATH is a backup directory or its URL, SET an id, the beginning of one, or latest. Without
-    /// SET it is the newest set. A directory whose own name has :: in it is named with a slash or
-    /// :: behind it.
+    /// SET it is the newest set. If the name of a directory has :: in it, write a slash or :: behind
+    /// it.
     #[arg(value_name = "A", value_parser = side())]
     a: SideArg,
     /// The second side
@@ -71,7 +71,7 @@ pub(crate) struct DiffArgs {
 
     /// Only ask whether B has all that A has
     ///
-    /// What B has beside it, points and fields, is no difference.
+    /// What only B has is shown, and is no difference.
     #[arg(long, help_heading = "How")]
     contains: bool,
 

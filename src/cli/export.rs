@@ -65,7 +65,7 @@ pub(crate) struct ExportArgs {
 
     /// Export from the server at this address instead
     ///
-    /// Its shards are streamed one after the other, as for a backup, and none of them is kept.
+    /// One shard after the other is unpacked into TMPDIR, which needs room for two.
     #[arg(
         help_heading = "Server",
         long,
@@ -87,17 +87,16 @@ pub(crate) struct ExportArgs {
     format: Option<FormatArg>,
     /// Write to this file, or tables to this directory [default: standard output]
     ///
-    /// A table goes to a file if its name ends with .csv, .csv.gz or .parquet, and then there must
-    /// be one measurement. All others are directories: DATABASE/POLICY/MEASUREMENT.csv. Line
-    /// protocol goes to a file, compressed if its name ends with .gz. All get their names when they
-    /// are whole, and what is there already is not replaced. A dash is standard output.
+    /// Line protocol goes to a file, tables to a directory: DATABASE/POLICY/MEASUREMENT.csv. One
+    /// table goes to a file if the name ends with .csv, .csv.gz or .parquet. A name that ends with
+    /// .gz compresses. Nothing is overwritten. A dash is standard output.
     #[arg(short, long, value_name = "FILE", help_heading = "How")]
     out: Option<PathBuf>,
     /// At most so many points a file
     ///
-    /// The files are complete each by itself, and have numbers in their names: -o x.lp.gz makes
-    /// x-0001.lp.gz and so on. They end between two series where one ends near, else between two
-    /// points. They get their names when all are whole, the first one last.
+    /// Each file is complete by itself. -o x.lp.gz makes x-0001.lp.gz, x-0002.lp.gz and so on. A file
+    /// ends between two series if one ends near, else between two points. The files get their names
+    /// when all are whole, the first one last.
     #[arg(
         long,
         value_name = "N",
@@ -138,10 +137,10 @@ pub(crate) struct ExportArgs {
         help_heading = "How"
     )]
     newline: Option<NewlineArg>,
-    /// Tell what this database cannot take; influxdb1 to 3, victoriametrics or questdb
+    /// Report what this database cannot take; influxdb1 to 3, victoriametrics or questdb
     ///
     /// Everything is written all the same. What the database would refuse, drop or cut is counted
-    /// and named at the end; the exit code is 3 then. docs/export.md says what is looked at.
+    /// and named at the end, with exit code 3. docs/export.md lists the checks.
     #[arg(
         long,
         value_name = "KIND",

@@ -105,8 +105,8 @@ pub(crate) struct RestoreArgs {
     /// Regroup shards of the policy to this length; -duration too
     ///
     /// The restored retention policy gets this shard group duration, and its shards the borders that
-    /// influxd would give them: 28d makes 2 or 3 shards of 30 daily ones. Files move whole; of a
-    /// shard that straddles a border, each side is written anew. Needs -database, and -retention
+    /// influxd would give them: 28d makes 2 or 3 shards of 30 daily ones. Files move whole; a
+    /// shard that crosses a border is cut. Needs -database, and -retention
     /// where it has several policies.
     #[arg(
         long,

@@ -1,3 +1,5 @@
+//! Regrouping metastores, down to their bytes, and at both ends of time.
+
 use prost::Message;
 
 use super::super::{DatabaseInfo, ShardInfo, ShardOwner, SubscriptionInfo};

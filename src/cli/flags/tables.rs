@@ -34,12 +34,12 @@ pub(crate) struct TableArgs {
     /// Its name ends with the start of the group.
     #[arg(long, hide_short_help = true)]
     split: bool,
-    /// What a field of several types or a name that is taken becomes
+    /// How to resolve a field of several types, or two columns of one name
     ///
     /// MEASUREMENT.FIELD=float, integer or string: one column of that type. MEASUREMENT.FIELD=split:
-    /// a column for each type. MEASUREMENT.FIELD=>NAME: a column of that name; where a tag and a
-    /// field have one name, the field gets the new one. In a measurement, a dot has a backslash
-    /// before it, in a field an equals sign, and in both a backslash.
+    /// a column for each type. 'MEASUREMENT.FIELD=>NAME': a column of that name; if a tag has the
+    /// same name, the field is renamed. Escape with a backslash: a dot in a measurement, = in a
+    /// field, and a backslash in either.
     #[arg(
         long,
         value_name = "M.F=TYPE",
@@ -200,8 +200,8 @@ pub(crate) fn ensure_of(
         true => {
             let names: Vec<String> = formats.iter().map(|one| format!("-format {one}")).collect();
             Err(ErrorKind::Usage
-                .error(format!("{flag} says nothing about -format {format}"))
-                .hint(format!("it goes with {}", names.join(", "))))
+                .error(format!("{flag} does not work with -format {format}"))
+                .hint(format!("it works with {}", names.join(", "))))
         }
         false => Ok(()),
     }

@@ -194,7 +194,7 @@ impl Survey<'_> {
             } else if self.missing.len() == damaged {
                 empty.push(shard.to_string());
             } else {
-                let reason = "left out: nothing of it can be read";
+                let reason = "left out: none of its files can be read";
                 self.missing.push(Shortfall::of_shard(shard, reason));
             }
             context.report(&Event::Finished {
