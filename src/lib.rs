@@ -41,6 +41,10 @@ pub mod context;
 // The protocol's messages over `Read` and `Write`.
 pub mod wire;
 
+// Requests over HTTP: connections, where they run, why none was answered.
+#[cfg(any(feature = "http", feature = "object-store"))]
+mod web;
+
 // The metastore: databases, retention policies, shards, users.
 pub mod metastore;
 
@@ -52,6 +56,9 @@ pub mod shard_tar;
 
 // One request a connection: sockets, time-outs, telling peers apart.
 pub mod client;
+
+// influxd's HTTP API: queries, statements, and points written.
+pub mod http_api;
 
 // A backup directory: records, lock, catalog, commit.
 pub mod repository;

@@ -84,6 +84,11 @@ impl LastPeer {
 }
 
 impl Address {
+    /// The host: a name or a number, an IPv6 one without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The port.
     pub(super) fn port(&self) -> u16 {
         self.port

@@ -1,6 +1,5 @@
-//! What a service says when it refuses a request, and how a request fails that gets no answer.
+//! What a service says when it refuses a request.
 
-use std::error::Error as StdError;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
@@ -90,42 +89,6 @@ fn shortened(text: &str) -> String {
     match line.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
-    }
-}
-
-/// A request that got no answer, or not all of it.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{host}: {why}")]
-pub(super) struct Unanswered {
-    pub host: String,
-    pub why: String,
-    /// Whether it may be answered when it is sent again.
-    pub may_pass: bool,
-}
-
-impl Unanswered {
-    pub(super) fn new(host: &str, error: &reqwest::Error) -> Self {
-        let mut why = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            why = error.to_string();
-            cause = error.source();
-        }
-        // What is no trouble of the network stays as it is however often it is tried.
-        let may_pass = !why.contains("certificate") && !error.is_builder();
-        Self {
-            host: host.to_owned(),
-            why,
-            may_pass,
-        }
-    }
-
-    pub(super) fn timed_out(host: &str, after: Duration) -> Self {
-        Self {
-            host: host.to_owned(),
-            why: format!("no answer for {} s", after.as_secs()),
-            may_pass: true,
-        }
     }
 }
 

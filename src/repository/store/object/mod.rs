@@ -2,8 +2,8 @@
 //! Azure Blob Storage.
 //!
 //! Each file uses only files that stand before it here: url and settings say where and how;
-//! runtime runs requests, answer says what a service replies, transport sends one request, trouble
-//! says what a failure means. aws and aws_process find credentials; client is one for a bucket.
+//! answer says what a service replies, transport sends one request, trouble says what a failure
+//! means. aws and aws_process find credentials; client is one for a bucket.
 //! notice tells who wants to know that it is waited for, parts is memory for uploads; remote has
 //! both, and asks a bucket again as long as that helps. read, upload, notes and stale are what is
 //! done with objects, and store is a repository of them.
@@ -26,8 +26,6 @@ mod parts;
 mod read;
 #[cfg(feature = "object-store")]
 mod remote;
-#[cfg(feature = "object-store")]
-mod runtime;
 mod settings;
 #[cfg(feature = "object-store")]
 mod stale;

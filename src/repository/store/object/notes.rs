@@ -15,9 +15,9 @@ use bytes::Bytes;
 use object_store::PutMode;
 
 use super::remote::Remote;
-use super::runtime;
 use super::upload::put;
 use crate::error::Error;
+use crate::web::runtime;
 
 /// How long something is held back, at most.
 const LONGEST: Duration = Duration::from_secs(5);

@@ -98,9 +98,9 @@ impl Drop for Part {
 
 #[cfg(test)]
 mod tests {
-    use super::super::runtime;
     use super::*;
     use crate::cancel::Cancel;
+    use crate::web::runtime;
 
     #[test]
     fn so_many_parts_are_there_at_a_time_and_their_memory_is_used_again() {

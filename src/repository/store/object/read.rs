@@ -15,9 +15,9 @@ use tokio::sync::oneshot::{self, Receiver};
 
 use super::client::Client;
 use super::remote::Remote;
-use super::runtime;
 use super::trouble::{Kind, Trouble};
 use crate::repository::store::Bytes;
+use crate::web::runtime;
 
 /// Bytes that are asked for at once.
 pub(super) const CHUNK: u64 = 2 << 20;

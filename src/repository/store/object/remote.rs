@@ -11,13 +11,13 @@ use object_store::{GetOptions, ObjectMeta};
 use super::client::{Client, S3Client};
 use super::notice::Notice;
 use super::parts::PartMemory;
-use super::runtime;
 use super::trouble::{Kind, Trouble};
 use super::url::ObjectUrl;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::retry::{Gate, Server};
 use crate::text;
+use crate::web::runtime;
 
 /// The longest that a service is left alone because it asks for that.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);

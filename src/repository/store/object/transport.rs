@@ -22,11 +22,11 @@ use object_store::client::{
     HttpResponse, HttpResponseBody, HttpService,
 };
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, IF_NONE_MATCH, RANGE};
-use reqwest::redirect::Policy;
 use reqwest::{Body, Certificate, Client, Method, StatusCode, Url};
 use tokio::time::timeout;
 
-use super::answer::{Answer, Nonsense, Unanswered, clock_ahead};
+use super::answer::{Answer, Nonsense, clock_ahead};
+use crate::web::{self, Unanswered};
 
 /// What an upload says of its body, for a service that does not compare that with what was signed.
 const CONTENT_MD5: &str = "content-md5";
@@ -95,12 +95,7 @@ impl Transport {
     ///
     /// When the file cannot be read.
     pub(super) fn new(ca_bundle: Option<&Path>) -> Result<Self> {
-        // Refused where there is one, as in the next test of a process: then that is used.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = Client::builder()
-            .user_agent(concat!("snap/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT);
+        let mut builder = web::builder(CONNECT);
         if let Some(path) = ca_bundle {
             let reading = || format!("reading the certificates in {}", path.display());
             let pem = std::fs::read(path).with_context(reading)?;

@@ -4,10 +4,11 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
-use super::answer::{Answer, Nonsense, Unanswered};
+use super::answer::{Answer, Nonsense};
 use super::transport::is_metadata_host;
 use super::url::ObjectUrl;
 use crate::error::{Error, ErrorKind};
+use crate::web::Unanswered;
 
 /// The difference of two clocks up to which a request that came late is the reason.
 const LATE: i64 = 300;

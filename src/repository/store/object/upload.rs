@@ -22,11 +22,11 @@ use tokio::sync::oneshot::{self, Receiver};
 use super::client::Client;
 use super::parts::Part;
 use super::remote::Remote;
-use super::runtime;
 use super::transport::with_known_md5;
 use super::trouble::{Kind, Trouble};
 use crate::error::{Error, ErrorKind};
 use crate::repository::store::StagedObject;
+use crate::web::runtime;
 
 /// How many parts have the first size.
 const EQUAL_PARTS: usize = 8000;

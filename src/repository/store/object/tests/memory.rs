@@ -18,7 +18,7 @@ use object_store::{
     ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use super::super::answer::Unanswered;
+use crate::web::Unanswered;
 
 pub(super) const PAGE: usize = 10;
 

@@ -1,8 +1,5 @@
 //! Against a server that answers each request with what a script says.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
 use std::thread;
 
 use base64::Engine as _;
@@ -13,52 +10,7 @@ use super::super::aws::Environment;
 use super::super::settings::{ObjectSettings, S3Checksum};
 use super::*;
 use crate::repository::store::write::Refusal;
-
-/// A server, and what it was asked.
-struct Script {
-    endpoint: String,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-/// Answers connections with these responses, one each.
-fn script(responses: &[&str]) -> Script {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-    let (log, responses): (_, Vec<String>) = (
-        asked.clone(),
-        responses
-            .iter()
-            .map(|&response| response.to_owned())
-            .collect(),
-    );
-    thread::spawn(move || {
-        for response in responses {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let mut head = String::new();
-            while reader.read_line(&mut head).unwrap() > 2 {}
-            let length = head.to_lowercase();
-            let length = length
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "))
-                .map_or(0, |length| length.trim().parse().unwrap());
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
-            log.lock().unwrap().push(head);
-            stream.write_all(response.as_bytes()).unwrap();
-        }
-    });
-    Script { endpoint, asked }
-}
-
-/// A response with a body, and nothing to be asked after it.
-fn response(status: &str, headers: &str, body: &str) -> String {
-    let length = body.len();
-    format!(
-        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
-    )
-}
+use crate::web::scripted_peer::{Script, response, script};
 
 fn refusal(status: &str, code: &str) -> String {
     let body = format!("<Error><Code>{code}</Code><Message>no</Message></Error>");
@@ -291,6 +243,7 @@ fn what_came_damaged_is_told_and_an_endpoint_with_a_path_where_nothing_is_there(
     let below = Script {
         endpoint: format!("{}/mine/", script.endpoint),
         asked: script.asked.clone(),
+        bodies: script.bodies.clone(),
     };
     let store = below.store(0);
     for _ in 0..2 {

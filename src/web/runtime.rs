@@ -1,4 +1,4 @@
-//! Where requests to object storage run: on one thread of its own, made at the first use. Whoever
+//! Where requests over HTTP run: on one thread of its own, made at the first use. Whoever
 //! waits for one can be stopped.
 
 use std::future::Future;
@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 const TICK: Duration = Duration::from_millis(50);
 
 /// The thread's runtime.
-pub(super) fn handle() -> Result<Handle, Error> {
+pub(crate) fn handle() -> Result<Handle, Error> {
     static HANDLE: OnceLock<Result<Handle, String>> = OnceLock::new();
     let started = HANDLE.get_or_init(|| start().map_err(|error| error.to_string()));
     started.clone().map_err(|error| {
@@ -28,7 +28,7 @@ fn start() -> std::io::Result<Handle> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     thread::Builder::new()
-        .name("object-storage".to_owned())
+        .name("http".to_owned())
         .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
     Ok(handle)
 }
@@ -38,7 +38,7 @@ fn start() -> std::io::Result<Handle> {
 /// # Errors
 ///
 /// When a stop is asked for meanwhile; the future is dropped then.
-pub(super) fn wait<T: Send + 'static>(
+pub(crate) fn wait<T: Send + 'static>(
     cancel: &Cancel,
     future: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Error> {
