@@ -333,7 +333,7 @@ pub struct FileRecord {
     /// Tells whether it still is as it was written.
     #[serde(flatten)]
     pub digest: FileDigest,
-    /// Of a compressed file, where its blocks are, if each can be decompressed for itself.
+    /// Of a compressed file, where its blocks are, if each is a gzip member of its own.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "serialize_blocks"

@@ -6,16 +6,15 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BLOCK, MEMBER_END};
+use super::BLOCK;
 
 /// The largest blocks that are read, in bytes of their content.
 const MOST_SIZE: u32 = 1 << 20;
 
-/// Bytes of a header without those of the name in it, and of the longest there can be.
-const LEAST_HEADER: u64 = 10 + 1;
-const MOST_HEADER: u64 = LEAST_HEADER + 255;
+/// The longest name in the header of the first one, in bytes, and the zero byte behind it.
+const MOST_NAME: u32 = 255 + 1;
 
-/// Where the blocks of a compressed file are that can be decompressed each for itself.
+/// Where the blocks of a compressed file are, each of which is a gzip member.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Blocks {
     /// Bytes of the content in each block; the last may have fewer.
@@ -33,11 +32,9 @@ pub(super) struct Run {
     pub bytes: usize,
 }
 
-/// What a file with blocks is made of, but for what ends a member.
+/// What a file with blocks is made of.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// Bytes of the header.
-    pub header: usize,
     /// Bytes of the content in each block but the last.
     pub size: usize,
     pub runs: VecDeque<Run>,
@@ -49,25 +46,21 @@ impl Blocks {
         if self.size == 0 || self.size > MOST_SIZE {
             return None;
         }
-        let most = self.size + self.size / 1024 + 64;
+        let most = self.size + self.size / 1024 + 64 + MOST_NAME;
         let mut runs = VecDeque::new();
-        let mut header = file_size.checked_sub(MEMBER_END as u64)?;
+        let mut left = file_size;
         for word in self.compressed.split_terminator(' ') {
             let (count, bytes) = word.split_once('*').unwrap_or(("1", word));
             let (count, bytes): (u64, u32) = (count.parse().ok()?, bytes.parse().ok()?);
             if count == 0 || bytes == 0 || bytes > most {
                 return None;
             }
-            header = header.checked_sub(count.checked_mul(bytes.into())?)?;
+            left = left.checked_sub(count.checked_mul(bytes.into())?)?;
             let bytes = bytes as usize;
             runs.push_back(Run { count, bytes });
         }
-        let is_header = (LEAST_HEADER..=MOST_HEADER).contains(&header);
-        is_header.then_some(Layout {
-            header: header as usize,
-            size: self.size as usize,
-            runs,
-        })
+        let size = self.size as usize;
+        (left == 0 && !runs.is_empty()).then_some(Layout { size, runs })
     }
 }
 
@@ -117,8 +110,6 @@ impl Lengths {
 mod tests {
     use super::*;
 
-    const AROUND: u64 = LEAST_HEADER + 23 + MEMBER_END as u64;
-
     fn blocks(size: u32, compressed: &str) -> Blocks {
         let compressed = compressed.to_owned();
         Blocks { size, compressed }
@@ -135,38 +126,33 @@ mod tests {
         let layout = |runs: &[(u64, usize)]| {
             let runs = runs.iter();
             Some(Layout {
-                header: 34,
                 size: BLOCK,
                 runs: runs.map(|&(count, bytes)| Run { count, bytes }).collect(),
             })
         };
-        assert_eq!(
-            blocks.layout(44 + AROUND),
-            layout(&[(3, 7), (1, 5), (2, 9)])
-        );
-        let none = Lengths::default().into_blocks();
-        assert_eq!(none.layout(AROUND), layout(&[]));
+        assert_eq!(blocks.layout(44), layout(&[(3, 7), (1, 5), (2, 9)]));
     }
 
     #[test]
     fn what_does_not_make_the_file_or_no_sense_is_refused() {
-        assert!(blocks(1000, "2*900").layout(1800 + AROUND).is_some());
+        assert!(blocks(1000, "2*900").layout(1800).is_some());
         for (size, compressed, bytes) in [
-            (1000, "2*900", 1800),
-            (1000, "2*900", 1801 + MOST_HEADER + MEMBER_END as u64),
-            (1000, "2*900", 900 + AROUND),
-            (0, "1", 1 + AROUND),
-            (MOST_SIZE + 1, "900", 900 + AROUND),
-            (u32::MAX, "900", 900 + AROUND),
-            (1000, "2000", 2000 + AROUND),
-            (1000, "0", AROUND),
-            (1000, "0*900", AROUND),
-            (1000, "-1", AROUND),
-            (1000, "9  9", 18 + AROUND),
-            (1000, "18446744073709551615*900", AROUND),
-            (1000, "18446744073709551616*1", AROUND),
-            (1000, "2*2*2", 8 + AROUND),
-            (1000, "nonsense", AROUND),
+            (1000, "2*900", 1799),
+            (1000, "2*900", 1801),
+            (1000, "2*900", 900),
+            (1000, "", 0),
+            (0, "1", 1),
+            (MOST_SIZE + 1, "900", 900),
+            (u32::MAX, "900", 900),
+            (1000, "2000", 2000),
+            (1000, "0", 0),
+            (1000, "0*900", 0),
+            (1000, "-1", 1),
+            (1000, "9  9", 18),
+            (1000, "18446744073709551615*900", 900),
+            (1000, "18446744073709551616*1", 1),
+            (1000, "2*2*2", 8),
+            (1000, "nonsense", 0),
         ] {
             let layout = blocks(size, compressed).layout(bytes);
             assert_eq!(layout, None, "{size} {compressed} {bytes}");

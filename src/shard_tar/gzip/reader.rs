@@ -8,17 +8,16 @@ use std::mem;
 use thiserror::Error;
 
 use super::blocks::{Blocks, Layout, Run};
-use super::inflate::unpack;
+use super::member::unpack;
 use super::serial::SerialReader;
 use super::workers::{self, MOST_SPARE, Pending};
-use super::{END, MEMBER_END};
 
 /// The content of a compressed file.
 #[derive(Debug)]
 pub enum GzipReader<R> {
     /// Of any members at all, one after the other.
     Serial(SerialReader<R>),
-    /// Of one member with known blocks.
+    /// Of members that are known blocks.
     Blocks(BlockReader<R>),
 }
 
@@ -77,16 +76,14 @@ pub(crate) fn damaged_at(error: &io::Error) -> Option<u64> {
     Some(damage.offset)
 }
 
-/// Reads one member with known blocks, and nothing behind it. What is said of the blocks need not
-/// be true: each must be as large as it is said, and the sums of gzip must be those of all.
+/// Reads members that are known blocks, and nothing behind them. What is said of the blocks need
+/// not be true: each must be as large as it is said, with the sums of gzip.
 ///
 /// It reads ahead: it holds the block that is being taken and those that are being decompressed,
 /// with what they are made of, as many as [`super::GzipWriter`] does.
 #[derive(Debug)]
 pub struct BlockReader<R> {
     file: R,
-    /// Bytes of the header.
-    header: usize,
     /// Bytes of the content in each block but the last.
     size: usize,
     /// The blocks that were not read yet.
@@ -103,9 +100,6 @@ pub struct BlockReader<R> {
     taken: usize,
     /// Those that were taken, to be used again.
     spare: Vec<Block>,
-    crc: crc32fast::Hasher,
-    /// Bytes of the blocks so far, modulo 2^32.
-    content_size: u32,
     state: State,
 }
 
@@ -126,17 +120,19 @@ struct Block {
     is_last: bool,
     packed: Vec<u8>,
     plain: Vec<u8>,
-    crc: crc32fast::Hasher,
     is_sound: bool,
 }
 
 impl Block {
     fn unpack(mut self, size: usize) -> Self {
         let is_whole = unpack(&self.packed, size, &mut self.plain);
-        let has_size = self.plain.len() == size || (self.is_last && !self.plain.is_empty());
+        // A file without content has one block.
+        let may_be_empty = self.is_last && self.offset == 0;
+        let has_size = match self.plain.len() {
+            0 => may_be_empty,
+            count => count == size || self.is_last,
+        };
         self.is_sound = is_whole && has_size;
-        self.crc = crc32fast::Hasher::new();
-        self.crc.update(&self.plain);
         self
     }
 }
@@ -148,11 +144,10 @@ impl<R: Read> BlockReader<R> {
     }
 
     fn of(file: R, layout: Layout) -> Self {
-        let Layout { header, size, runs } = layout;
+        let Layout { size, runs } = layout;
         let is_single = runs.len() == 1 && runs[0].count == 1;
         Self {
             file,
-            header,
             size,
             is_single,
             unread: runs,
@@ -162,8 +157,6 @@ impl<R: Read> BlockReader<R> {
             current: Block::default(),
             taken: 0,
             spare: Vec::new(),
-            crc: crc32fast::Hasher::new(),
-            content_size: 0,
             state: State::Reading,
         }
     }
@@ -182,8 +175,6 @@ impl<R: Read> BlockReader<R> {
             let why = "a block does not decompress to what it was made of";
             return Err(GzipDamage::error(block.offset, why));
         }
-        self.crc.combine(&block.crc);
-        self.content_size = self.content_size.wrapping_add(block.plain.len() as u32);
         self.taken = 0;
         let taken = mem::replace(&mut self.current, block);
         if self.spare.len() < MOST_SPARE {
@@ -212,9 +203,6 @@ impl<R: Read> BlockReader<R> {
 
     /// The next block as it is in the file; none where all were read.
     fn read_block(&mut self) -> io::Result<Option<Block>> {
-        if self.offset == 0 {
-            self.read_header()?;
-        }
         let Some(run) = self.unread.front_mut() else {
             return Ok(None);
         };
@@ -226,36 +214,13 @@ impl<R: Read> BlockReader<R> {
         let mut block = self.spare.pop().unwrap_or_default();
         block.offset = self.offset;
         block.is_last = self.unread.is_empty();
-        block.packed.resize(bytes + END.len(), 0);
-        self.read_exact(&mut block.packed[..bytes])?;
-        block.packed[bytes..].copy_from_slice(&END);
+        block.packed.resize(bytes, 0);
+        self.read_exact(&mut block.packed)?;
         Ok(Some(block))
     }
 
-    /// Reads magic, method and flags, what means nothing here, and the name.
-    fn read_header(&mut self) -> io::Result<()> {
-        let mut header = vec![0; self.header];
-        self.read_exact(&mut header)?;
-        let name = header.iter().skip(10);
-        let zeros = name.filter(|byte| **byte == 0).count();
-        if !header.starts_with(&[0x1f, 0x8b, 8, 8]) || !header.ends_with(&[0]) || zeros != 1 {
-            return Err(GzipDamage::error(0, "it does not begin as it was written"));
-        }
-        Ok(())
-    }
-
-    /// Makes sure that the member ends as it should, and the file with it.
+    /// Makes sure that the file ends here.
     fn read_end(&mut self) -> io::Result<()> {
-        let begin = self.offset;
-        let mut end = [0; MEMBER_END];
-        self.read_exact(&mut end)?;
-        let crc = self.crc.clone().finalize().to_le_bytes();
-        let size = self.content_size.to_le_bytes();
-        let expected = [&END[..], &crc, &size].concat();
-        if end[..] != expected[..] {
-            let why = "the sums at its end are not those of its content";
-            return Err(GzipDamage::error(begin, why));
-        }
         let mut behind = Vec::new();
         (&mut self.file).take(1).read_to_end(&mut behind)?;
         if !behind.is_empty() {

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::mem;
 
+use super::BLOCK;
 use super::blocks::{Blocks, Lengths};
-use super::deflate::{MOST_PACKED, pack};
+use super::member::{MOST_PACKED, pack};
 use super::workers::{self, MOST_SPARE, Pending};
-use super::{BLOCK, END};
 
 /// Compresses what is written to it.
 ///
@@ -18,16 +18,13 @@ use super::{BLOCK, END};
 #[derive(Debug)]
 pub struct GzipWriter<W> {
     out: W,
-    /// Compressed bytes that stand before the blocks that are pending.
-    header: Vec<u8>,
+    /// Of the file, until a block has it.
+    name: Option<String>,
     filling: Block,
     /// Those that are compressed, the oldest first.
     pending: VecDeque<Pending<Block>>,
     /// Those that were written, to be filled again.
     spare: Vec<Block>,
-    crc: crc32fast::Hasher,
-    /// Bytes of the blocks that were written, modulo 2^32.
-    size: u32,
     /// What the blocks became that were written.
     lengths: Lengths,
     /// Whether a block was lost because it could not be written.
@@ -37,51 +34,43 @@ pub struct GzipWriter<W> {
 /// Some of the content, and what became of it.
 #[derive(Debug)]
 struct Block {
+    /// That of the file, in its first block.
+    name: Option<String>,
     plain: Vec<u8>,
     packed: Vec<u8>,
-    crc: crc32fast::Hasher,
 }
 
 impl Block {
     fn new() -> Self {
         Self {
+            name: None,
             plain: Vec::with_capacity(BLOCK),
             packed: Vec::with_capacity(MOST_PACKED),
-            crc: crc32fast::Hasher::new(),
         }
     }
 
     fn pack(mut self) -> Self {
-        self.packed.clear();
-        pack(&self.plain, &mut self.packed);
-        self.crc = crc32fast::Hasher::new();
-        self.crc.update(&self.plain);
+        pack(self.name.take().as_deref(), &self.plain, &mut self.packed);
         self
     }
 }
 
 impl<W: Write> GzipWriter<W> {
-    /// A member that says it holds a file `name`, without a zero byte in it. Nothing is written
+    /// A file that says it holds one named `name`, without a zero byte in it. Nothing is written
     /// yet.
     pub fn new(name: &str, out: W) -> Self {
-        // Magic, deflate, "a name follows", no time, no extra flags, unknown system.
-        let mut header = vec![0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0xff];
-        header.extend_from_slice(name.as_bytes());
-        header.push(0);
         Self {
             out,
-            header,
+            name: Some(name.to_owned()),
             filling: Block::new(),
             pending: VecDeque::new(),
             spare: Vec::new(),
-            crc: crc32fast::Hasher::new(),
-            size: 0,
             lengths: Lengths::default(),
             is_broken: false,
         }
     }
 
-    /// Writes the end of the member. Says where its blocks are.
+    /// Writes the last block. Says where the blocks are.
     ///
     /// # Errors
     ///
@@ -90,19 +79,23 @@ impl<W: Write> GzipWriter<W> {
         while let Some(oldest) = self.pending.pop_front() {
             self.write_block(oldest)?;
         }
-        if !self.filling.plain.is_empty() {
-            let last = mem::replace(&mut self.filling, Block::new());
+        // A file without content has one block.
+        if !self.filling.plain.is_empty() || self.name.is_some() {
+            let last = self.take_filling(Block::new());
             self.put(last.pack())?;
         }
         if self.is_broken {
             return Err(broken());
         }
-        self.write_header()?;
-        self.out.write_all(&END)?;
-        self.out.write_all(&self.crc.finalize().to_le_bytes())?;
-        self.out.write_all(&self.size.to_le_bytes())?;
         self.out.flush()?;
         Ok((self.out, self.lengths.into_blocks()))
+    }
+
+    /// The block that was filled until now; `next` is filled from now on.
+    fn take_filling(&mut self, next: Block) -> Block {
+        let mut filled = mem::replace(&mut self.filling, next);
+        filled.name = self.name.take();
+        filled
     }
 
     /// Has the block that is full compressed, once there is room for it.
@@ -115,7 +108,7 @@ impl<W: Write> GzipWriter<W> {
         }
         let mut next = self.spare.pop().unwrap_or_else(Block::new);
         next.plain.clear();
-        let full = mem::replace(&mut self.filling, next);
+        let full = self.take_filling(next);
         self.pending.push_back(workers::run(|| full.pack()));
         Ok(())
     }
@@ -134,20 +127,13 @@ impl<W: Write> GzipWriter<W> {
         if mem::replace(&mut self.is_broken, true) {
             return Err(broken());
         }
-        self.write_header()?;
         self.out.write_all(&block.packed)?;
         self.is_broken = false;
         self.lengths.push(block.packed.len());
-        self.crc.combine(&block.crc);
-        self.size = self.size.wrapping_add(block.plain.len() as u32);
         if self.spare.len() < MOST_SPARE {
             self.spare.push(block);
         }
         Ok(())
-    }
-
-    fn write_header(&mut self) -> io::Result<()> {
-        self.out.write_all(&mem::take(&mut self.header))
     }
 }
 
@@ -166,7 +152,7 @@ impl<W: Write> Write for GzipWriter<W> {
         Ok(count)
     }
 
-    /// Keeps what is not compressed yet: a member cannot be cut anywhere without growing.
+    /// Keeps what is not compressed yet: each member takes its part of a block.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
