@@ -30,8 +30,8 @@ const STORED_HEADER: usize = 5;
 pub(super) const MOST_PACKED: usize =
     HEADER.len() + BLOCK + BLOCK.div_ceil(MOST_STORED) * STORED_HEADER + SUMS;
 
-/// How hard it compresses, 1 to 12. Of TSM files, 2 saves 4 % more, 6 some 6 %, and they take half
-/// as long again and twice as long.
+/// How hard it compresses, 1 to 12. Of TSM files, 2 saves 7 % more and takes 1.3 times as long, 6
+/// saves 9 % and takes 2.3 times as long.
 const LEVEL: i32 = 1;
 
 thread_local! {
