@@ -13,6 +13,9 @@
 //! the opposite order. Both have to give as many points as there are. What a run leaves is removed
 //! before the next one starts.
 //!
+//! Two backups made by hand, of very many series and of a very long one, are exported by themselves: of
+//! these the peak memory matters.
+//!
 //! Only the client is measured, as `wait4` tells: what influxd does is in the wall time and in
 //! nothing else. Both share the machine, and all is read from memory. No time makes the benchmark
 //! fail.
@@ -26,6 +29,7 @@ mod document;
 mod machine;
 #[path = "../versus_influxd/measure.rs"]
 mod measure;
+mod memory;
 #[path = "../versus_influxd/options.rs"]
 mod options;
 mod report;
@@ -43,6 +47,7 @@ use serde_json::Value;
 
 use data::{Database, Kind};
 use measure::{DIR, Usage};
+use memory::{BACKUPS, LargeBackup, MemoryLine};
 use options::CommonOptions;
 use report::Line;
 use support::influxd::Influxd;
@@ -97,15 +102,48 @@ fn main() {
             fs::remove_dir_all(&root).expect("removing a data set");
         }
     }
+    let mut large = Vec::new();
+    for backup in &BACKUPS {
+        if backup.name.contains(&options.common.data) {
+            large.extend(measure_memory(backup, folder.path(), options.common.scale));
+        }
+    }
     let setting = [
         format!("Machine: {}", machine::machine(folder.path())),
         format!("Versions: {}", report::versions()),
         format!("Rounds: {}", options.common.rounds.max(1)),
     ];
-    println!("{}", report::markdown(&setting, &lines));
+    let markdown = report::markdown(&setting, &lines, &large);
+    println!("{markdown}");
     if let Some(path) = &options.common.markdown {
-        report::PLACE.write(path, &report::markdown(&setting, &lines));
+        report::PLACE.write(path, &markdown);
     }
+}
+
+/// The formats: how they are called, the flag, and what is written.
+const FORMATS: [(&str, &str, &str); 4] = [
+    ("line protocol", "lp", "points.lp"),
+    ("line protocol, .gz", "lp", "points.lp.gz"),
+    ("CSV", "csv", "points"),
+    ("Parquet", "parquet", "points"),
+];
+
+/// Exports a backup made by hand in each format.
+fn measure_memory(backup: &LargeBackup, root: &Path, scale: f64) -> Vec<MemoryLine> {
+    let set = root.join("large");
+    backup.make(&set, scale);
+    let lines = FORMATS.map(|(title, format, out)| {
+        let line = MemoryLine {
+            backup: backup.name,
+            format: title,
+            points: backup.points(scale),
+            usage: run_once(&memory::export(&set, format, out), root),
+        };
+        eprintln!("{}", line.cells().join(" | "));
+        line
+    });
+    fs::remove_dir_all(&set).expect("removing a backup");
+    lines.into()
 }
 
 /// Exports a backup in each way, each beside the queries.
@@ -121,21 +159,8 @@ fn compare(name: &'static str, root: &Path, database: &Database, rounds: usize) 
     let queries = queries(&server, &database.name);
     let answered = answered(&queries, root);
     assert_eq!(answered, points, "points that the server answers with");
-    let ways = [
-        ("line protocol", "lp", "points.lp"),
-        ("line protocol, .gz", "lp", "points.lp.gz"),
-        ("CSV", "csv", "points"),
-        ("Parquet", "parquet", "points"),
-    ];
-    let lines = ways.map(|(title, format, out)| {
-        let out = format!("{DIR}/{out}");
-        let set = utf8(&set);
-        let export = ["export", "-quiet", "-format", format, "-o", &out, set];
-        let export: Vec<String> = [env!("CARGO_BIN_EXE_snap")]
-            .into_iter()
-            .chain(export)
-            .map(str::to_owned)
-            .collect();
+    let lines = FORMATS.map(|(title, format, out)| {
+        let export = memory::export(&set, format, out);
         let mut line = Line::new(title, name, points, bytes);
         for round in 0..rounds {
             let mut run = |of_snap: bool| {

@@ -3,6 +3,7 @@
 use super::document::{ResultsPlace, table};
 use super::machine::first_line;
 use super::measure::Usage;
+use super::memory::{AT_MOST as AT_MOST_MEMORY, MemoryLine};
 use super::support::influxd::influxd_binary;
 
 /// Where the results stand in a document.
@@ -98,14 +99,42 @@ fn told(usages: &[Usage]) -> String {
     )
 }
 
+impl MemoryLine {
+    /// The cells of its line.
+    pub fn cells(&self) -> [String; 5] {
+        let usage = &self.usage;
+        let verdict = match usage.peak_rss <= AT_MOST_MEMORY {
+            true => "met",
+            false => "not met",
+        };
+        [
+            self.format.to_owned(),
+            self.backup.to_owned(),
+            format!("{:.1} MiB", usage.peak_rss as f64 / MEBIBYTE),
+            verdict.to_owned(),
+            format!(
+                "{:.1} s, CPU {:.1} s, {:.1} million points a second",
+                wall(usage),
+                usage.cpu.as_secs_f64(),
+                self.points as f64 / wall(usage) / 1e6
+            ),
+        ]
+    }
+}
+
 /// All there is to say.
-pub fn markdown(setting: &[String], lines: &[Line]) -> String {
+pub fn markdown(setting: &[String], lines: &[Line], large: &[MemoryLine]) -> String {
     let header = format!(
         "export | data | wall, snap / queries: median (least to greatest) | at most {AT_MOST} | \
          million points a second | snap | curl"
     );
     let rows = lines.iter().map(|row| row.cells().join(" | "));
-    table(setting, &header, rows)
+    let beside = table(setting, &header, rows);
+    let limit = AT_MOST_MEMORY as f64 / MEBIBYTE;
+    let header = format!("export | data | peak memory | at most {limit:.0} MiB | time");
+    let rows = large.iter().map(|row| row.cells().join(" | "));
+    let memory = table(&[], &header, rows);
+    format!("{beside}\n{}", memory.trim_start())
 }
 
 /// The versions of what is compared.

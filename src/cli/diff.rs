@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use super::ending::Ending;
 use super::flags::server::ConnectionArgs;
 use super::flags::sides::{SideArg, side};
-use super::flags::values;
-use super::flags::{DirectoriesArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
+use super::flags::{InfluxdArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
 use super::render::json;
 use super::render::messages::diff::{
     DiffState, DiffSummary, SidePlace, example_lines, policy_line,
@@ -17,7 +16,6 @@ use super::render::output::Output;
 use super::render::table::{Column, Table, time};
 use super::render::width::columns;
 use crate::cancel::Cancel;
-use crate::client::Address;
 use crate::error::{Error, ErrorKind, hint, kind_of, told};
 use crate::ops::{DiffOptions, DiffReport, DiffSource, MeasurementDiff, RestoreSelection, diff};
 use crate::repository::Location;
@@ -57,17 +55,8 @@ pub(crate) struct DiffArgs {
     )]
     b: Option<SideArg>,
 
-    /// Take the server at this address for B
-    #[arg(
-        help_heading = "Server",
-        long,
-        value_name = "HOST",
-        value_parser = values::address,
-        conflicts_with = "datadir",
-    )]
-    host: Option<Address>,
     #[command(flatten)]
-    directories: DirectoriesArgs,
+    influxd: InfluxdArgs,
 
     /// Only ask whether B has all that A has
     ///
@@ -115,6 +104,9 @@ const EXAMPLES: &str = "\
   snap diff PATH::20261120T080000Z PATH::20261121T080000Z
   snap diff PATH -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data";
 
+/// What A and B can be.
+const SIDES: &str = "A and B are each PATH, PATH::SET, influxd://HOST:PORT or influxd:///DIR";
+
 /// How many series are shown without -verbose.
 const EXAMPLES_SHOWN: usize = 10;
 
@@ -161,8 +153,8 @@ impl DiffArgs {
 
     /// What B is.
     fn second(&self) -> Result<SideArg, Error> {
-        let host = || self.host.clone().map(SideArg::Server);
-        let directories = || self.directories.named().map(SideArg::Directories);
+        let host = || self.influxd.host.clone().map(SideArg::Server);
+        let directories = || self.influxd.directories.named().map(SideArg::Directories);
         let named = self.b.clone().or_else(host).or_else(directories);
         // clap has asked for one of them.
         named.ok_or_else(|| ErrorKind::Usage.error("diff needs B"))
@@ -235,8 +227,15 @@ impl DiffArgs {
 /// The error of a comparison that came to nothing: of exit code 2, as 1 says that the sides are
 /// different.
 fn as_trouble(error: anyhow::Error) -> anyhow::Error {
-    if kind_of(&error) != ErrorKind::Failed {
-        return error;
+    match kind_of(&error) {
+        ErrorKind::Failed => {}
+        // No side has a name in the environment.
+        kind @ ErrorKind::NoBackup
+            if hint(&error).is_some_and(|hint| hint.contains("SNAP_DIR")) =>
+        {
+            return kind.error(told(&error)).hint(SIDES).into();
+        }
+        _ => return error,
     }
     let trouble = ErrorKind::Usage.error(told(&error));
     match hint(&error) {

@@ -14,12 +14,11 @@ use super::ending::Ending;
 use super::flags::server::ConnectionArgs;
 use super::flags::tables::{FormatArg, OutKind, TableArgs, ensure_of};
 use super::flags::values;
-use super::flags::{DirectoriesArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
+use super::flags::{InfluxdArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
 use super::render::messages::export::ExportSummary;
 use super::render::output::Output;
 use super::render::terminal::is_gone;
 use crate::cancel::Cancel;
-use crate::client::Address;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{
     ExportDatabase, ExportFormat, ExportOptions, ExportSource, ExportTarget, LineOptions,
@@ -63,19 +62,8 @@ pub(crate) struct ExportArgs {
     #[arg(value_name = "SET", conflicts_with_all = ["host", "datadir"])]
     set: Option<String>,
 
-    /// Export from the server at this address instead
-    ///
-    /// One shard after the other is unpacked into TMPDIR, which needs room for two.
-    #[arg(
-        help_heading = "Server",
-        long,
-        value_name = "HOST",
-        value_parser = values::address,
-        conflicts_with = "datadir",
-    )]
-    host: Option<Address>,
     #[command(flatten)]
-    directories: DirectoriesArgs,
+    influxd: InfluxdArgs,
 
     /// The format [default: by the name of -out, else lp]
     #[arg(
@@ -149,6 +137,19 @@ pub(crate) struct ExportArgs {
         help_heading = "How"
     )]
     target: Option<TargetArg>,
+
+    /// How many threads read and write points at a time
+    ///
+    /// What is written is the same for any number.
+    #[arg(
+        long,
+        default_value_t = 2,
+        value_name = "N",
+        value_parser = values::whole_number(1, 64_u8),
+        help_heading = "How",
+        hide_short_help = true,
+    )]
+    jobs: u8,
 
     #[command(flatten)]
     tables: TableArgs,
@@ -279,7 +280,7 @@ impl ExportArgs {
     }
 
     fn source(&self, cancel: &Cancel) -> ExportSource {
-        match (&self.host, self.directories.named()) {
+        match (&self.influxd.host, self.influxd.directories.named()) {
             (Some(host), _) => ExportSource::Server {
                 client: Arc::new(self.connection.client(host.clone(), cancel)),
                 retries: self.connection.retries,
@@ -300,6 +301,7 @@ impl ExportArgs {
                 FormatArg::Lp => ExportFormat::Lines(self.line_options()),
                 _ => ExportFormat::Tables(self.tables.options(format, kind)),
             },
+            jobs: self.jobs.into(),
         }
     }
 

@@ -9,14 +9,13 @@ use jiff::Timestamp;
 use super::ending::Ending;
 use super::flags::server::ServerArgs;
 use super::flags::values;
-use super::flags::{DirectoriesArgs, OutputArgs, ShardsArgs};
+use super::flags::{InfluxdArgs, OutputArgs, ShardsArgs};
 use super::render::json;
 use super::render::messages::stats::{StatsSummary, damage_line};
 use super::render::output::Output;
 use super::render::table::{Cell, Column, Table, time};
 use super::render::width::columns;
 use crate::cancel::Cancel;
-use crate::client::Address;
 use crate::error::ErrorKind;
 use crate::ops::{
     FieldStats, MeasurementStats, PolicyStats, StatsAmount, StatsOptions, StatsReport, StatsSource,
@@ -52,19 +51,8 @@ pub(crate) struct StatsArgs {
     #[arg(value_name = "SET", conflicts_with_all = ["host", "datadir"])]
     set: Option<String>,
 
-    /// Read the shards of the server at this address instead
-    ///
-    /// Each is streamed, as for a backup, and nothing of it is kept.
-    #[arg(
-        help_heading = "Server",
-        long,
-        value_name = "HOST",
-        value_parser = values::address,
-        conflicts_with = "datadir",
-    )]
-    host: Option<Address>,
     #[command(flatten)]
-    directories: DirectoriesArgs,
+    influxd: InfluxdArgs,
 
     #[command(flatten, next_help_heading = "What to count")]
     shards: ShardsArgs,
@@ -131,10 +119,11 @@ impl StatsArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         let repository = values::repository(self.path.as_ref());
         let client = self
+            .influxd
             .host
             .as_ref()
             .map(|host| self.server.client(host.clone(), cancel));
-        let directories = self.directories.named();
+        let directories = self.influxd.directories.named();
         let (source, place) = match (&client, &directories) {
             (Some(client), _) => (StatsSource::Server(client), client.address().to_string()),
             (None, Some(directories)) => (

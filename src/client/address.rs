@@ -147,7 +147,7 @@ impl Address {
                         self.host,
                         words(&error).trim_start_matches("failed to lookup address information: ")
                     ))
-                    .hint("check the name in -host, and DNS")
+                    .hint("check the name, and DNS")
             })?
             .collect();
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no addresses");
@@ -167,8 +167,7 @@ impl Address {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => ErrorKind::Unreachable.error(format!("{self} refused the connection")).hint(
                 "is influxd running there? Its snapshotter listens on 127.0.0.1:8088 only, unless \
-                 bind-address at the top of influxdb.conf says otherwise; -host names another \
-                 address",
+                 bind-address at the top of influxdb.conf says otherwise",
             ),
             io::ErrorKind::TimedOut => ErrorKind::Unreachable
                 .error(format!("{self} did not answer within {timeout:?}"))

@@ -10,7 +10,7 @@ const INFLUXDB_HTTP_PORT: u16 = 8086;
 /// The error for a peer whose reply begins with `first` in place of the metastore's magic.
 pub(super) fn not_a_snapshotter(address: &Endpoint, first: &[u8]) -> Error {
     let port_hint = format!(
-        "point -host at the snapshotter: bind-address at the top of influxdb.conf, port {DEFAULT_PORT} unless it is changed"
+        "name the address of the snapshotter: bind-address at the top of influxdb.conf, port {DEFAULT_PORT} unless it is changed"
     );
     if first.starts_with(b"HTTP/") {
         return ErrorKind::Unreachable
@@ -72,7 +72,7 @@ mod tests {
             let address = Endpoint::Tcp(address.parse::<Address>().unwrap());
             not_a_snapshotter(&address, b"HTTP/1.1 400").hint.unwrap()
         };
-        assert!(hint("db:8086").starts_with("8086 is InfluxDB's HTTP port; point -host"));
-        assert!(hint("db:18086").starts_with("18086 is an HTTP port; point -host"));
+        assert!(hint("db:8086").starts_with("8086 is InfluxDB's HTTP port; name the"));
+        assert!(hint("db:18086").starts_with("18086 is an HTTP port; name the"));
     }
 }

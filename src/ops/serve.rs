@@ -71,7 +71,11 @@ impl Directories {
 
     /// Refuses a data directory that has none of the shards that the metastore names: it is
     /// another's.
-    pub(super) fn ensure_known(&self, shards: &[ShardPath]) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`].
+    pub(super) fn ensure_known(&self, shards: &[ShardPath]) -> Result<(), Error> {
         if shards.is_empty()
             || shards
                 .iter()
@@ -84,11 +88,7 @@ impl Directories {
             .error(format!(
                 "{datadir} has none of the shards that {metadir}/meta.db names"
             ))
-            .hint(
-                "is it the data directory, and may this user read it? \
-                 -meta-only takes the metastore alone",
-            )
-            .into())
+            .hint("is it the data directory, and may this user read it?"))
     }
 }
 
@@ -142,7 +142,10 @@ pub(crate) fn serve_embedded(
 ) -> Result<LocalService> {
     if !selection.meta_only {
         let shards = directories.live_shards(selection)?;
-        directories.ensure_known(&shards)?;
+        directories.ensure_known(&shards).map_err(|fault| {
+            let advice = fault.hint.clone().unwrap_or_default();
+            fault.hint(format!("{advice} -meta-only takes the metastore alone"))
+        })?;
     }
     let (meta, shards) = directories.open()?;
     Ok(LocalService::new(

@@ -1,6 +1,7 @@
 //! The points of a block, in memory: times, and values of one type in a piece of memory each.
 
 use std::fmt;
+use std::ops::Range;
 
 /// The type of a block's values; the discriminant is the byte that stands in the block and in the
 /// index.
@@ -123,6 +124,27 @@ impl Values {
             self.clear()
         } else {
             *self = Self::new(value_type)
+        }
+    }
+
+    /// Adds those values of `other` at places of a range, if both are of one type and there are such
+    /// values. Says whether it did.
+    pub fn extend_from(&mut self, other: &Self, places: Range<usize>) -> bool {
+        fn copy<T: Copy>(to: &mut Vec<T>, from: &[T], places: Range<usize>) -> bool {
+            let values = from.get(places);
+            to.extend_from_slice(values.unwrap_or_default());
+            values.is_some()
+        }
+        match (self, other) {
+            (Self::Float(to), Self::Float(from)) => copy(to, from, places),
+            (Self::Integer(to), Self::Integer(from)) => copy(to, from, places),
+            (Self::Boolean(to), Self::Boolean(from)) => copy(to, from, places),
+            (Self::Unsigned(to), Self::Unsigned(from)) => copy(to, from, places),
+            (Self::String(to), Self::String(from)) if places.end <= from.len() => {
+                places.for_each(|at| to.push(from.get(at)));
+                true
+            }
+            _ => false,
         }
     }
 

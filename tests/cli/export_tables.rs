@@ -161,9 +161,8 @@ fn a_directory_has_a_file_for_each_measurement_and_none_leads_out_of_it() {
         assert!(run.stderr.contains("is there already"), "{}", run.stderr);
     }
     let split = backup.path("split");
-    backup
-        .export(&["-format", "csv", "-split", "-o", utf8(&split)])
-        .expect(0);
+    let run = backup.export(&["-format", "csv", "-split", "-o", utf8(&split)]);
+    assert!(run.expect(0).stdout.contains(", 3 tables, "));
     let files = tree::files(&split);
     let mut names = files.keys().filter(|name| name.starts_with("db/rp/m-20"));
     let name = names.next().expect("a table of m");
@@ -187,6 +186,7 @@ fn conflicts_are_refused_before_anything_is_written_with_flags_that_resolve_them
             ("a.b#!~#v", Values::Float(vec![0.5])),
             ("m,h=1#!~#h", Values::Float(vec![2.0])),
             ("m,h=1#!~#s", Values::Boolean(vec![true])),
+            ("m,zone=z#!~#z", Values::Boolean(vec![true])),
             ("n#!~#time", Values::Integer(vec![7])),
         ],
         &[
@@ -235,7 +235,10 @@ fn conflicts_are_refused_before_anything_is_written_with_flags_that_resolve_them
     );
     assert_eq!(
         file("m.csv"),
-        format!("time,h,h_field,s_boolean,s_string\n{first},1,2.0,true,\n{first},1,,,text\n")
+        format!(
+            "time,h,zone,h_field,s_boolean,s_string,z\n{first},1,,2.0,true,,\n{first},,z,,,,true\n\
+             {first},1,,,,text,\n"
+        )
     );
     assert_eq!(file("n.csv"), format!("time,time_field\n{first},7\n"));
 
@@ -246,6 +249,11 @@ fn conflicts_are_refused_before_anything_is_written_with_flags_that_resolve_them
     )));
     for (flag, code, told) in [
         (r"a\.b.w=float", 1, "'a.b' has no field or tag 'w'"),
+        (
+            "m.zone=integer",
+            6,
+            "'zone' is a tag of 'm', and tags are strings; its tags are h, zone",
+        ),
         ("ab.v=float", 1, "there are: 'a.b', 'm', 'n'"),
         ("m.s=float", 6, "m.s has values of type string"),
         ("m.s=double", 2, "'double' is no type"),
@@ -294,6 +302,20 @@ fn flags_that_say_nothing_about_the_format_are_refused() {
         (
             &["-format", "parquet", "-o", "x.csv"],
             "-format parquet and a file x.csv",
+        ),
+        (
+            &["-format", "lp", "-o", "x.csv.gz"],
+            "-format lp and a file x.csv.gz",
+        ),
+        (
+            &["-o", "x.csv.zst"],
+            "x.csv.zst is not written: snap has no .zst",
+        ),
+        (&["-format", "csv", "-o", "d.ZIP"], "snap has no .zip"),
+        (&["-o", "x.parquet.gz"], "Parquet is compressed as it is"),
+        (
+            &["-o", "x.lp", "-max-bytes", "100Mb"],
+            "'100Mb' is not a size",
         ),
     ] {
         let run = backup.export(flags).expect(2);

@@ -22,6 +22,8 @@ mod documents;
 mod examples;
 // `snap export`: files, refusals, damage.
 mod export;
+// `snap export -jobs`: threads change nothing.
+mod export_jobs;
 // `snap export` as CSV and Parquet: files, conflicts and what resolves them.
 mod export_tables;
 // `snap forget` and `snap keep`: what goes, what stays, what a removal cut short leaves.

@@ -422,6 +422,39 @@ fn an_export_for_which_tmpdir_has_no_room_says_so_and_leaves_nothing() {
 }
 
 #[test]
+fn an_export_for_which_there_is_no_room_names_the_file_once() {
+    let (folder, peer) = (folder(), peer());
+    let at = |name: &str| folder.path().join(name);
+    let (set, disk) = (at("set"), at("disk"));
+    snap(["backup", "-host", &peer.host(), utf8(&set)]).expect(0);
+    fs::create_dir(&disk).expect("a mount point");
+    let script = r#"
+        root=$(dirname "$disk")
+        for how in "-o x.lp" "-o x.lp -max-lines 100000" "-format csv -o out" "-format parquet -o out"; do
+            cd "$disk"; TMPDIR="$root" "$snap" export -quiet $how "$root/set" 2>&1
+            echo "$? $(ls -A "$disk")"
+        done
+    "#;
+    let output = on_small_disk("1m", &disk, script);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let runs: Vec<&str> = printed.split_inclusive("\n1 \n").collect();
+    assert_eq!(runs.len(), 4, "{printed}");
+    for (run, file) in runs.iter().zip(["x.lp", "x-0001.lp", "out/", "out/"]) {
+        assert!(
+            run.starts_with(&format!("snap: writing {file}")),
+            "{printed}"
+        );
+        assert_eq!(
+            run.matches("no space left on the disk").count(),
+            1,
+            "{printed}"
+        );
+        assert_eq!(run.lines().count(), 3, "{printed}");
+        assert!(!run.contains("External"), "{printed}");
+    }
+}
+
+#[test]
 fn a_file_that_reaches_its_users_limit_ends_a_run_as_a_full_disk_does() {
     let (folder, peer) = (folder(), peer());
     let (dir, target) = (folder.path().join("backup"), folder.path().join("target"));

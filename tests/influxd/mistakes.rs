@@ -61,7 +61,7 @@ fn what_there_is_not_is_told_with_what_there_is() {
             &["backup", "-host", &http, &new],
             5,
             "snap: HTTP speaks HTTP, not the snapshotter protocol\n\
-             hint: HTTP_PORT is an HTTP port; point -host at the snapshotter: bind-address at \
+             hint: HTTP_PORT is an HTTP port; name the address of the snapshotter: bind-address at \
              the top of influxdb.conf, port 8088 unless it is changed",
         ),
         (

@@ -4,6 +4,7 @@ pub(crate) mod argv;
 pub(crate) mod config;
 pub(crate) mod defaults;
 mod directories;
+mod influxd;
 pub(crate) mod known;
 mod lock;
 mod output;
@@ -20,6 +21,7 @@ pub(crate) mod usage;
 pub(crate) mod values;
 
 pub(crate) use directories::DirectoriesArgs;
+pub(crate) use influxd::InfluxdArgs;
 pub(crate) use lock::{GraceArgs, LockArgs};
 pub(crate) use output::{OutputArgs, Verbosity};
 pub(crate) use points::{SeriesArgs, ShardsArgs, TimesArgs, chosen};

@@ -52,6 +52,12 @@ impl SideArg {
             ));
             return Err(fault.hint("write PATH::SET"));
         }
+        if set.is_none() && is_address(place) && !Path::new(place).exists() {
+            let place = place.display();
+            return Err(ErrorKind::Usage
+                .error(format!("there is no backup directory {place}"))
+                .hint(format!("for a running influxd, write {INFLUXD}{place}")));
+        }
         Ok(Self::Set {
             repository: Location::parse(OsString::from_vec(place.as_bytes().to_vec()))?,
             set,
@@ -75,10 +81,21 @@ fn of_influxd(rest: &str) -> Result<SideArg, Error> {
             .error(format!("{INFLUXD} names no server"))
             .hint("write influxd://HOST:PORT, or influxd:///DIR for a stopped one")),
         false => rest
+            .strip_suffix('/')
+            .unwrap_or(rest)
             .parse()
             .map(SideArg::Server)
             .map_err(|fault| ErrorKind::Usage.error(fault)),
     }
+}
+
+/// Whether it is spelled as HOST:PORT.
+fn is_address(place: &OsStr) -> bool {
+    let parts = place.to_str().and_then(|place| place.rsplit_once(':'));
+    parts.is_some_and(|(host, port)| {
+        let is_host = !host.is_empty() && !host.contains('/');
+        is_host && port.parse::<u16>().is_ok() && place.to_string_lossy().parse::<Address>().is_ok()
+    })
 }
 
 /// Parts the set from the place it lies in, if one is named.
@@ -131,7 +148,8 @@ mod tests {
         assert_eq!(read("b:c::2026"), "b:c Some(\"2026\")");
         assert_eq!(read("s3://x/y::2026"), "s3://x/y Some(\"2026\")");
         assert_eq!(read("s3://x/y"), "s3://x/y None");
-        assert_eq!(read("127.0.0.1:8088"), "127.0.0.1:8088 None");
+        assert_eq!(read("backups:old"), "backups:old None");
+        assert_eq!(read("./db:8088"), "./db:8088 None");
         assert_eq!(
             read("::latest"),
             "'::latest' names no backup directory; write PATH::SET"
@@ -150,6 +168,12 @@ mod tests {
     fn an_influxd_is_named_by_its_address_or_its_directory() {
         assert_eq!(read("influxd://db.example"), "server db.example:8088");
         assert_eq!(read("influxd://[::1]:9088"), "server [::1]:9088");
+        assert_eq!(read("influxd://db:9088/"), "server db:9088");
+        assert_eq!(
+            read("db.example:8088"),
+            "there is no backup directory db.example:8088; for a running influxd, write \
+             influxd://db.example:8088"
+        );
         assert_eq!(
             read("influxd:///var/lib/influxdb"),
             "/var/lib/influxdb/meta /var/lib/influxdb/data"

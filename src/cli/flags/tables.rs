@@ -103,11 +103,17 @@ impl FormatArg {
         format: Option<Self>,
         out: Option<&Path>,
     ) -> Result<(Self, OutKind), Error> {
+        if let Some((path, ending)) = out.and_then(|path| Some((path, unknown_packing(path)?))) {
+            let message = format!("{} is not written: snap has no {ending}", path.display());
+            let hint = "a name that ends with .gz compresses line protocol and CSV, and Parquet is \
+                        compressed as it is";
+            return Err(ErrorKind::Usage.error(message).hint(hint));
+        }
         let named = out.and_then(Self::of_file);
         let format = format.or(named).unwrap_or(Self::Lp);
         let kind = match (out, named) {
             (None, _) => OutKind::Stdout,
-            (Some(_), _) if format == Self::Lp => OutKind::File,
+            (Some(_), None) if format == Self::Lp => OutKind::File,
             (Some(_), None) => OutKind::Directory,
             (Some(_), Some(named)) if named == format => OutKind::File,
             // Any file is compressed whose name says so.
@@ -183,6 +189,13 @@ impl TableArgs {
             resolutions: self.resolve.clone(),
         }
     }
+}
+
+/// How the name of a file ends that says it is compressed in a way that is not there.
+fn unknown_packing(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.to_string_lossy().to_lowercase();
+    let endings = [".zst", ".xz", ".bz2", ".lz4", ".zip", ".parquet.gz"];
+    endings.into_iter().find(|ending| name.ends_with(ending))
 }
 
 /// Refuses a flag that is given with a format that it does not belong to.

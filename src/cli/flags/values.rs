@@ -176,24 +176,28 @@ pub(crate) fn rate(text: &str) -> Result<RateArg, String> {
              each), or none"
         )
     };
-    let lower = text.to_ascii_lowercase();
-    let rate = bytes(lower.strip_suffix("/s").unwrap_or(&lower)).and_then(NonZeroU64::new);
+    let rate = bytes(text.strip_suffix("/s").unwrap_or(text)).and_then(NonZeroU64::new);
     Ok(RateArg(Some(rate.ok_or_else(complaint)?)))
 }
 
 /// Bytes that are not none.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
-    let size = bytes(&text.to_ascii_lowercase()).filter(|size| *size > 0);
+    let size = bytes(text).filter(|size| *size > 0);
     size.ok_or_else(|| {
         format!("'{text}' is not a size; write bytes: 10MiB, 500KiB, 10M (a million bytes each)")
     })
 }
 
-/// A number of bytes with its unit, in small letters.
+/// A number of bytes with its unit, in letters of any case; but Mb is no unit, as it is short for
+/// megabits.
 fn bytes(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
-    let unit: u64 = match unit.trim_start() {
+    let unit = unit.trim_start();
+    if matches!(unit, "Kb" | "Mb" | "Gb") {
+        return None;
+    }
+    let unit: u64 = match &*unit.to_ascii_lowercase() {
         "" | "b" => 1,
         "k" | "kb" => 1_000,
         "m" | "mb" => 1_000_000,
@@ -238,8 +242,20 @@ mod tests {
             [20 << 20, 20_000_000, 20_000_000, 512, 3 << 30, 1000].map(Some)
         );
         assert_eq!(rate("none"), Ok(RateArg(None)));
-        for text in ["", "0", "MiB", "-1", "1.5M", "20T", "99999999999G", "20M/h"] {
+        for text in [
+            "",
+            "0",
+            "MiB",
+            "-1",
+            "1.5M",
+            "20T",
+            "99999999999G",
+            "20M/h",
+            "20Mb",
+        ] {
             assert!(rate(text).is_err(), "{text}");
         }
+        assert_eq!((size("10MB"), size("1kib")), (Ok(10_000_000), Ok(1024)));
+        assert!(size("100Mb").is_err() && size("0").is_err());
     }
 }

@@ -1,14 +1,15 @@
 //! `snap export`: the points of a backup, or of an influxd, in formats that others read.
 //!
 //! The shards of a set are those that a restore would put into a data directory. Each is made ready
-//! to be read ([`prepared`]), while the one before it is written ([`shard`]) by a
-//! [`points_writer`]: as [`lines`] to where [`output`] leads, or, after a [`survey`] of what there
+//! to be read ([`prepared`]), while the one before it is written: several threads make pieces of its
+//! points ([`shard`]), and a [`points_writer`] writes them in their order, as [`lines`] to where [`output`] leads, or, after a [`survey`] of what there
 //! is, as [`tables`], which may have a [`directory`]. What is damaged is named, and everything else
 //! is exported.
 
 mod directory;
 mod lines;
 mod output;
+mod plan;
 mod points_writer;
 mod shard;
 mod survey;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::restore::{PlannedShard, RestoreSelection, SetSelector, Source, planned, sets_of};
+use super::restore::{PlannedShard, RestoreSelection, planned, sets_of};
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::context::Context;
@@ -40,14 +41,15 @@ use crate::progress::{Event, Outcome};
 use crate::repository::{Catalog, Location, SetId};
 use crate::server::{MetaStore, ShardStore};
 use crate::shard::ShardPath;
-use crate::sizes::total;
 use crate::text::plural;
 use crate::time::Bounds;
 use crate::tsm::sought_series::SoughtSeries;
 use directory::ExportDirectory;
 use lines::LineWriter;
 use output::{ExportFiles, ExportOut};
+use plan::ExportPlan;
 use points_writer::PointsWriter;
+use shard::{SeriesCounter, WhichPoints};
 use survey::{Survey, Surveyed};
 use tables::{ExportSchema, TableWriter};
 
@@ -63,6 +65,8 @@ pub struct ExportOptions {
     pub what: RestoreSelection,
     /// How points are written.
     pub format: ExportFormat,
+    /// How many threads read points and make of them what is written, at least one.
+    pub jobs: usize,
 }
 
 /// How points are written.
@@ -119,10 +123,16 @@ pub enum ExportTarget<'a> {
 pub struct ExportReport {
     /// The set, where a set was exported.
     pub set: Option<SetId>,
+    /// Sets before it that some of the points were in.
+    pub older_sets: Vec<SetId>,
     /// The files that were written, but for those in a directory.
     pub files: Vec<PathBuf>,
     /// Shards.
     pub shards: usize,
+    /// Series, each once however many shards have it.
+    pub series: u64,
+    /// Whether that is an estimate, as there are very many.
+    pub series_is_estimate: bool,
     /// What was written of them.
     pub tally: ExportTally,
     /// The tables among it.
@@ -136,8 +146,6 @@ pub struct ExportReport {
 /// What was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExportTally {
-    /// Series, in each shard.
-    pub series: u64,
     /// Points.
     pub points: u64,
     /// Bytes, before compression.
@@ -163,19 +171,6 @@ pub struct ExportedTable {
     pub bytes: u64,
 }
 
-/// The shards of an export, of the kind that they are made ready from.
-struct ExportPlan<T> {
-    data: Data,
-    shards: Vec<T>,
-    /// The databases that are meant, also those of which no shard has points left.
-    databases: BTreeSet<String>,
-    /// Their bytes, where that is known.
-    bytes: Option<u64>,
-    missing: Vec<Shortfall>,
-    /// What has the shards, as it is told.
-    holder: String,
-}
-
 /// Exports points.
 ///
 /// # Errors
@@ -196,6 +191,9 @@ pub fn export(
         shards: 0,
         tally: ExportTally::default(),
         tables: Vec::new(),
+        series: SeriesCounter::default(),
+        older_sets: Vec::new(),
+        findings: Vec::new(),
         missing: Vec::new(),
     };
     let mut files = Vec::new();
@@ -214,10 +212,14 @@ pub fn export(
         }
         ExportTarget::Stream(stream) => exporter.export(ExportOut::Stream(stream))?,
     };
+    let series = exporter.series.count();
     Ok(ExportReport {
         set,
+        older_sets: exporter.older_sets,
         files,
         shards: exporter.shards,
+        series: series.count,
+        series_is_estimate: series.is_estimate,
         tally: exporter.tally,
         tables: exporter.tables,
         missing: exporter.missing,
@@ -234,43 +236,51 @@ struct Exporter<'a> {
     shards: usize,
     tally: ExportTally,
     tables: Vec<ExportedTable>,
+    series: SeriesCounter,
+    older_sets: Vec<SetId>,
+    /// What whoever reads the points cannot take.
+    findings: Vec<String>,
     missing: Vec<Shortfall>,
 }
 
 impl Exporter<'_> {
     /// Exports everything that is meant; the set.
     fn export(&mut self, out: ExportOut<'_>) -> Result<Option<SetId>> {
+        let (what, context) = (&self.options.what, self.context);
         match &self.options.source {
             ExportSource::Set { repository, set } => {
                 let set = set.as_deref();
                 let plan = |catalog: &Catalog| {
-                    let (id, plan) = self.plan_of_set(catalog, set)?;
+                    let (id, plan) = ExportPlan::of_set(catalog, set, what, context)?;
                     let sets = sets_of(&plan.shards);
                     Ok(((id, plan), sets))
                 };
-                let (catalog, (id, plan), _held) = planned(repository, set, self.context, plan)?;
+                let (catalog, (id, plan), _held) = planned(repository, set, context, plan)?;
                 let prepare = |shard, context: Context<'_>| {
                     prepared::from_set(&catalog, shard, context).map(Prepared::Whole)
                 };
                 let gather = |shard: &PlannedShard, gathering: Gathering<'_>| {
                     GatheredShard::of_chain(&catalog, &shard.source, &shard.chain, gathering)
                 };
+                let sets = sets_of(&plan.shards).into_iter();
+                let sets = sets.map(|at| catalog.sets()[at].id.clone());
+                self.older_sets = sets.filter(|other| *other != id).collect();
                 let is_remote = repository.directory().is_none();
                 let schema = self.schema(&plan, is_remote, &gather)?;
                 self.run(plan, schema, &prepare, out)?;
                 Ok(Some(id))
             }
             ExportSource::Server { client, retries } => {
-                let selection = self.options.what.selection(false);
-                let open = OpenShards::of(client, &selection, self.context)?;
+                let selection = what.selection(false);
+                let open = OpenShards::of(client, &selection, context)?;
                 let shards = open.shards.into_iter().map(|shard| shard.path);
                 let holder = client.address().to_string();
-                let inside = self.inside(open.data, shards.collect(), holder);
+                let inside = ExportPlan::of_influxd(open.data, shards.collect(), what, holder);
                 let asker = ShardAsker::new(client, *retries, Rule::Prompt(FLUSH_TIMEOUT));
                 let prepare =
                     |shard, context: Context<'_>| prepared::from_server(&asker, shard, context);
                 let gather = |shard: &ShardPath, gathering: Gathering<'_>| {
-                    match GatheredShard::of_server(&asker, shard, gathering, self.context)? {
+                    match GatheredShard::of_server(&asker, shard, gathering, context)? {
                         Ok(gathered) => Ok(gathered),
                         // What it lacks is told when its points are read.
                         Err(reason) => GatheredShard::missing(reason, gathering),
@@ -281,7 +291,7 @@ impl Exporter<'_> {
                 Ok(None)
             }
             ExportSource::Directories(directories) => {
-                let selection = self.options.what.selection(false);
+                let selection = what.selection(false);
                 let shards = directories.live_shards(&selection)?;
                 directories.ensure_known(&shards)?;
                 let (meta, stores) = directories.open()?;
@@ -291,8 +301,13 @@ impl Exporter<'_> {
                 let meant = data
                     .live_shards()
                     .filter(|shard| wanted.contains(&shard.path));
-                let shards = held(meant, &stores, self.context)?.into_iter();
-                let inside = self.inside(data, shards.map(|shard| shard.path).collect(), holder);
+                let shards = held(meant, &stores, context)?.into_iter();
+                let inside = ExportPlan::of_influxd(
+                    data,
+                    shards.map(|shard| shard.path).collect(),
+                    what,
+                    holder,
+                );
                 let prepare = |shard, context: Context<'_>| {
                     prepared::from_directory(&stores, shard, context).map(Prepared::Whole)
                 };
@@ -303,57 +318,6 @@ impl Exporter<'_> {
                 self.run(inside, schema, &prepare, out)?;
                 Ok(None)
             }
-        }
-    }
-
-    fn plan_of_set(
-        &self,
-        catalog: &Catalog,
-        set: Option<&str>,
-    ) -> Result<(SetId, ExportPlan<PlannedShard>)> {
-        let what = &self.options.what;
-        let selection = what.selection(false);
-        let source = Source::read(
-            catalog,
-            SetSelector::named(set),
-            &selection,
-            what.bounds(),
-            true,
-            self.context,
-        )?;
-        source.report_missing(catalog, &selection, self.context)?;
-        let shards = source.planned(&RestoreSelection::default(), Some)?;
-        let plan = ExportPlan {
-            databases: source.databases.into_iter().collect(),
-            bytes: Some(total(shards.iter().map(PlannedShard::bytes))),
-            shards,
-            data: source.data,
-            missing: source.chains.missing,
-            holder: format!("set {}", source.set),
-        };
-        Ok((source.set, plan))
-    }
-
-    /// Those of the shards that can have points of the times that are meant.
-    fn inside(&self, data: Data, shards: Vec<ShardPath>, holder: String) -> ExportPlan<ShardPath> {
-        let bounds = self.options.what.bounds();
-        let wanted: BTreeSet<ShardPath> = shards.into_iter().collect();
-        let what = self.options.what.selection(false);
-        let databases = data.databases.iter().map(|database| &database.name);
-        let databases = databases.filter(|name| what.takes_database(name));
-        let databases = databases.cloned().collect();
-        let live = data.live_shards().filter(|shard| {
-            let inside = bounds.is_none_or(|bounds| !bounds.misses(shard.start, shard.end));
-            inside && wanted.contains(&shard.path)
-        });
-        let shards: Vec<ShardPath> = live.map(|shard| shard.path).collect();
-        ExportPlan {
-            databases,
-            bytes: None,
-            shards,
-            missing: Vec::new(),
-            holder,
-            data,
         }
     }
 
@@ -407,22 +371,42 @@ impl Exporter<'_> {
             count,
             bytes: plan.bytes,
         });
-        let mut writer: Box<dyn PointsWriter + '_> = match &self.options.format {
+        let (data, databases, shards) = (plan.data, plan.databases, plan.shards);
+        match &self.options.format {
             ExportFormat::Lines(options) => {
-                let out = out.lines()?;
-                Box::new(LineWriter::new(*options, &plan.data, plan.databases, out)?)
+                let writer = LineWriter::new(*options, &data, databases, out.lines()?)?;
+                self.write_all(shards, prepare, writer)?;
             }
             ExportFormat::Tables(options) => {
                 let schema = schema.unwrap_or_default();
-                Box::new(TableWriter::new(
-                    options, &schema, &plan.data, out, context,
-                )?)
+                let writer = TableWriter::new(options, &schema, &data, out, context)?;
+                self.write_all(shards, prepare, writer)?;
             }
+        }
+        // Of what is damaged, nobody knows which series are in it.
+        if self.missing.is_empty() {
+            ensure_series_found(&self.sought, &plan.holder)?;
+        }
+        let findings = std::mem::take(&mut self.findings).into_iter();
+        let of_all = |reason| Shortfall {
+            shard: None,
+            reason,
         };
+        self.missing.extend(findings.map(of_all));
+        Ok(())
+    }
+
+    /// Writes shards. One is made ready while another is written.
+    fn write_all<T: Send, W: PointsWriter>(
+        &mut self,
+        shards: Vec<T>,
+        prepare: &(impl Fn(T, Context<'_>) -> Result<Prepared> + Sync),
+        mut writer: W,
+    ) -> Result<()> {
+        let context = self.context;
         // A failure here stops the other thread as well.
         let stop = context.cancel.child();
         let cancel = &stop;
-        let shards = plan.shards;
         let exported = thread::scope(|scope| {
             let (sender, receiver) = mpsc::sync_channel(0);
             scope.spawn(move || {
@@ -436,31 +420,21 @@ impl Exporter<'_> {
             });
             let exported = receiver
                 .into_iter()
-                .try_for_each(|prepared| self.take(prepared?, &mut *writer, cancel));
+                .try_for_each(|prepared| self.take(prepared?, &mut writer, cancel));
             exported.inspect_err(|_| cancel.cancel())
         });
-        self.tally = writer.tally();
         context.check()?;
         exported?;
         self.tables = writer.finish(context)?;
+        self.findings = writer.findings();
         self.tally = writer.tally();
-        // Of what is damaged, nobody knows which series are in it.
-        if self.missing.is_empty() {
-            ensure_series_found(&self.sought, &plan.holder)?;
-        }
-        let findings = writer.findings().into_iter();
-        let of_all = |reason| Shortfall {
-            shard: None,
-            reason,
-        };
-        self.missing.extend(findings.map(of_all));
         Ok(())
     }
 
-    fn take(
+    fn take<W: PointsWriter>(
         &mut self,
         prepared: Prepared,
-        writer: &mut dyn PointsWriter,
+        writer: &mut W,
         stop: &Cancel,
     ) -> Result<()> {
         match prepared {
@@ -471,15 +445,19 @@ impl Exporter<'_> {
         Ok(())
     }
 
-    fn write(
+    fn write<W: PointsWriter>(
         &mut self,
         prepared: &PreparedShard,
-        writer: &mut dyn PointsWriter,
+        writer: &mut W,
         stop: &Cancel,
     ) -> Result<()> {
         let before = writer.tally().bytes;
-        let bounds = self.options.what.bounds().unwrap_or(Bounds::ANY);
-        let told = shard::write(prepared, &self.sought, bounds, writer, stop)?;
+        let which = WhichPoints {
+            sought: &self.sought,
+            bounds: self.options.what.bounds().unwrap_or(Bounds::ANY),
+            jobs: self.options.jobs,
+        };
+        let told = shard::write(prepared, &which, writer, &mut self.series, stop)?;
         let shard = &prepared.name;
         self.shards += 1;
         let failures = told.iter().map(|reason| Shortfall::of_shard(shard, reason));

@@ -45,7 +45,21 @@ impl<'a> ExportOut<'a> {
 }
 
 /// Where lines go.
-pub(super) trait LineOut: Write {
+pub(super) trait LineOut {
+    /// Writes all of the bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, with the name of the file.
+    fn put(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Passes on what waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    fn flush(&mut self) -> Result<()>;
+
     /// Ends the file, and begins another.
     ///
     /// # Errors
@@ -98,14 +112,19 @@ impl ExportFiles {
         })
     }
 
+    /// What fails where the file cannot be written.
+    pub(super) fn writing(&self) -> String {
+        format!("writing {}", self.names.nth(self.whole.len()).display())
+    }
+
     /// Makes the last file whole, and gives all of them their names; those.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Refused`] where a file of such a name has come, and those of the system.
     pub(super) fn finish(mut self) -> Result<Vec<PathBuf>> {
-        let writing = || format!("writing {}", self.names.path.display());
-        let last = self.current.finish().with_context(writing)?;
+        let writing = self.writing();
+        let last = self.current.finish().context(writing)?;
         self.whole.push(last);
         let paths: Vec<PathBuf> = (0..self.whole.len())
             .map(|nth| self.names.nth(nth))
@@ -236,11 +255,20 @@ fn is_there(path: &Path) -> Error {
 }
 
 impl LineOut for &mut ExportFiles {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.write_all(bytes);
+        written.with_context(|| self.writing())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     fn next_file(&mut self) -> Result<()> {
         let next = self.names.begin(self.whole.len() + 1)?;
         let whole = std::mem::replace(&mut self.current, next).finish();
-        let writing = || format!("writing {}", self.names.path.display());
-        self.whole.push(whole.with_context(writing)?);
+        let whole = whole.with_context(|| self.writing())?;
+        self.whole.push(whole);
         Ok(())
     }
 }
@@ -259,19 +287,17 @@ impl Write for ExportFiles {
 }
 
 impl LineOut for OneStream<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        Ok(self.0.write_all(bytes)?)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(self.0.flush()?)
+    }
+
     fn next_file(&mut self) -> Result<()> {
         let error = ErrorKind::Usage.error("one stream cannot be divided into files");
         Err(error.hint("name a file, with -o FILE").into())
-    }
-}
-
-impl Write for OneStream<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the formats of an export have in common: the points go in shard after shard, and in a shard
-//! series by series.
+//! What the formats of an export have in common: several threads make pieces of the points of a
+//! shard, each of some series, and one writes the pieces in the order of the series.
 
 use anyhow::Result;
 
@@ -9,8 +9,49 @@ use crate::ops::prepared::Told;
 use crate::shard::ShardPath;
 use crate::tsm::points::{Rows, SeriesPoints};
 
+/// Takes a piece; it fails where nobody wants any more.
+pub(super) type PieceSink<'s, P> = dyn FnMut(P) -> Result<()> + 's;
+
+/// Makes pieces of the points of a shard, in one format.
+///
+/// Which pieces these are depends on the points alone, so that an export is the same whatever the
+/// number of threads.
+pub(super) trait PointsFormatter: Send {
+    /// Some points, ready to be written.
+    type Piece: Send;
+
+    /// Turns to a series; whether any of it can be written. What cannot is told.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    fn begin_series(
+        &mut self,
+        series: &SeriesPoints<'_, '_>,
+        told: &mut Told,
+        out: &mut PieceSink<'_, Self::Piece>,
+    ) -> Result<bool>;
+
+    /// Takes the next points of the series; how many of them are written.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`, and for points that end the export.
+    fn add(&mut self, rows: &Rows<'_, '_>, out: &mut PieceSink<'_, Self::Piece>) -> Result<u64>;
+
+    /// Passes on what waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    fn flush(&mut self, out: &mut PieceSink<'_, Self::Piece>) -> Result<()>;
+}
+
 /// Writes points in one format.
 pub(super) trait PointsWriter {
+    /// What makes the pieces that it writes.
+    type Formatter: PointsFormatter;
+
     /// Turns to a shard.
     ///
     /// # Errors
@@ -18,19 +59,15 @@ pub(super) trait PointsWriter {
     /// Those of the target.
     fn begin_shard(&mut self, shard: &ShardPath) -> Result<()>;
 
-    /// Turns to a series of the shard; whether any of it can be written. What cannot is told.
+    /// A formatter for the shard.
+    fn formatter(&self) -> Self::Formatter;
+
+    /// Writes the next piece of the shard.
     ///
     /// # Errors
     ///
     /// Those of the target.
-    fn begin_series(&mut self, series: &SeriesPoints<'_, '_>, told: &mut Told) -> Result<bool>;
-
-    /// Writes the next points of the series.
-    ///
-    /// # Errors
-    ///
-    /// Those of the target, and for points that end the export.
-    fn write(&mut self, rows: &Rows<'_, '_>) -> Result<()>;
+    fn put(&mut self, piece: <Self::Formatter as PointsFormatter>::Piece) -> Result<()>;
 
     /// Writes what waits of the shard, and tells of values that were left out.
     ///

@@ -28,6 +28,20 @@ impl Told {
         }
     }
 
+    /// Whether nothing is told.
+    pub(in crate::ops) fn is_empty(&self) -> bool {
+        self.sentences.is_empty() && self.more == 0
+    }
+
+    /// Adds what is told elsewhere.
+    pub(in crate::ops) fn append(&mut self, other: Self) {
+        self.more += other.more;
+        other
+            .sentences
+            .into_iter()
+            .for_each(|sentence| self.add(sentence));
+    }
+
     /// The sentences; the last says how many were left out.
     pub(in crate::ops) fn finish(mut self) -> Vec<String> {
         if self.more > 0 {

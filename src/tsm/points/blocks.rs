@@ -10,14 +10,16 @@ use super::super::index::{BlockEntry, ENTRY_BYTES, IndexError, Key};
 use super::super::series::SEPARATOR;
 use super::super::values::{Points, ValueType, Values};
 use super::deletes::KeyDeletes;
-use super::{PointsError, PointsFault, PointsFile, PointsFinding};
+use super::index::{IndexedFile, ShardIndex};
+use super::{PointsError, PointsFault, PointsFinding, TellFinding};
 use crate::io::read_at::ReadAt;
 use crate::time::Bounds;
 
-/// Bytes of unpacked blocks that the keys of a series share.
-const OPEN_BYTES: usize = 16 << 20;
+/// Bytes of unpacked blocks that the keys of a series share. How the points of a series are divided
+/// follows from it: where several read, each has as much.
+const OPEN_BYTES: usize = 8 << 20;
 /// Bytes of the windows through which the files are read, together and each.
-const WINDOWS: usize = 4 << 20;
+const WINDOWS: usize = 2 << 20;
 const MIN_WINDOW: usize = 16 << 10;
 const MAX_WINDOW: usize = 256 << 10;
 /// What a point takes in memory, besides the bytes of a string.
@@ -46,7 +48,7 @@ pub(super) struct BlockStore<'a> {
     /// Bytes of unpacked points that the keys of a series may hold together, and each of them.
     pub(super) open_bytes: usize,
     share: usize,
-    tell: &'a mut dyn FnMut(PointsFinding<'_>),
+    pub(super) tell: &'a mut TellFinding<'a>,
 }
 
 struct OpenFile<'a> {
@@ -68,18 +70,17 @@ impl OpenFile<'_> {
 }
 
 impl<'a> BlockStore<'a> {
-    pub(super) fn new(
-        files: &[PointsFile<'a>],
-        tell: &'a mut dyn FnMut(PointsFinding<'_>),
-    ) -> Self {
-        let open = |file: &PointsFile<'a>| OpenFile {
-            name: file.name,
-            content: file.content,
-            near: BlockReader::new(file.content, 0),
-            far: BlockReader::new(file.content, 0),
+    /// Reads blocks of the files of an index.
+    pub(super) fn new(index: &ShardIndex<'a>, tell: &'a mut TellFinding<'a>) -> Self {
+        let window = (WINDOWS / index.sources().len().max(1)).clamp(MIN_WINDOW, MAX_WINDOW);
+        let open = |source: IndexedFile<'a>| OpenFile {
+            name: source.name,
+            content: source.content,
+            near: BlockReader::with_window(source.content, source.index_offset, window),
+            far: BlockReader::with_window(source.content, source.index_offset, 0),
         };
         Self {
-            files: files.iter().map(open).collect(),
+            files: index.sources().map(open).collect(),
             decoder: Decoder::default(),
             unpacked: Points::new(ValueType::Float),
             kept: Points::new(ValueType::Float),
@@ -89,14 +90,6 @@ impl<'a> BlockStore<'a> {
         }
     }
 
-    /// Says where in a file the blocks end.
-    pub(super) fn open(&mut self, file: usize, index_offset: u64) {
-        let window = (WINDOWS / self.files.len()).clamp(MIN_WINDOW, MAX_WINDOW);
-        let file = &mut self.files[file];
-        file.near = BlockReader::with_window(file.content, index_offset, window);
-        file.far = BlockReader::with_window(file.content, index_offset, 0);
-    }
-
     /// Says how many keys have points unpacked at a time.
     pub(super) fn share_among(&mut self, keys: usize) {
         self.share = self.open_bytes / keys.max(1);
@@ -104,21 +97,13 @@ impl<'a> BlockStore<'a> {
 
     /// The error for a file that cannot be read.
     pub(super) fn failed(&self, file: usize, source: io::Error) -> PointsError {
-        PointsError {
-            file: self.files[file].name.to_owned(),
-            source,
-        }
+        PointsError::new(self.files[file].name, source)
     }
 
     pub(super) fn tell(&mut self, file: usize, key: KeyName<'_>, fault: impl Into<PointsFault>) {
-        let key = [key.series, SEPARATOR, key.field].concat();
-        self.tell_of_key(file, &key, fault);
-    }
-
-    pub(super) fn tell_of_key(&mut self, file: usize, key: &[u8], fault: impl Into<PointsFault>) {
         (self.tell)(PointsFinding {
             file: self.files[file].name,
-            key,
+            key: &[key.series, SEPARATOR, key.field].concat(),
             fault: fault.into(),
         });
     }
@@ -144,10 +129,9 @@ impl<'a> BlockStore<'a> {
         let name = file.name;
         match file.read(is_far, entry) {
             Ok(record) => Ok(Some(record)),
-            Err(FileError::Index(IndexError::Read { source, .. })) => Err(PointsError {
-                file: name.to_owned(),
-                source,
-            }),
+            Err(FileError::Index(IndexError::Read { source, .. })) => {
+                Err(PointsError::new(name, source))
+            }
             Err(_) => Ok(None),
         }
     }
@@ -283,6 +267,11 @@ impl<'a> KeyCursor<'a> {
 
     pub(super) fn time_range(&self) -> Bounds {
         self.time_range
+    }
+
+    /// How many of its blocks were not looked at yet.
+    pub(super) fn blocks_left(&self) -> usize {
+        self.entries.held.len() - self.entries.next + usize::from(self.entries.left)
     }
 
     /// Whether its blocks are read one by one.

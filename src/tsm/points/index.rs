@@ -7,10 +7,10 @@ use super::super::index::{IndexError, IndexWalk, Key};
 use super::super::series::{SEPARATOR, split_key};
 use super::super::tombstone::{BoundedDeletes, DeletesReader};
 use super::super::values::ValueType;
-use super::blocks::{BlockStore, Entries, HELD_ENTRIES, KeyCursor};
+use super::blocks::{Entries, HELD_ENTRIES, KeyCursor};
 use super::deletes::KeyDeletes;
 use super::field::FieldPoints;
-use super::{PointsError, PointsFile, PointsSelection};
+use super::{PointsError, PointsFault, PointsFile, PointsFinding, PointsSelection, TellFinding};
 use crate::io::read_at::ReadAt;
 
 /// The indexes of the files of a shard.
@@ -18,8 +18,17 @@ pub(super) struct ShardIndex<'a> {
     files: Vec<FileIndex<'a>>,
 }
 
+/// A file, and where its index begins; 0 where that is not known.
+#[derive(Clone, Copy)]
+pub(super) struct IndexedFile<'a> {
+    pub name: &'a str,
+    pub content: &'a dyn ReadAt,
+    pub index_offset: u64,
+}
+
 /// The index of a file, which stands at a key.
 struct FileIndex<'a> {
+    file: IndexedFile<'a>,
     /// None behind the last key, and where the index cannot be walked on.
     walk: Option<IndexWalk<'a, dyn ReadAt + 'a>>,
     value_type: ValueType,
@@ -32,11 +41,16 @@ impl<'a> ShardIndex<'a> {
     /// Stands at the first key of each file.
     pub(super) fn open(
         files: &[PointsFile<'a>],
-        blocks: &mut BlockStore<'a>,
+        tell: &mut TellFinding<'_>,
     ) -> Result<Self, PointsError> {
         let mut indexes = Vec::new();
-        for (number, file) in files.iter().enumerate() {
+        for file in files {
             let mut index = FileIndex {
+                file: IndexedFile {
+                    name: file.name,
+                    content: file.content,
+                    index_offset: 0,
+                },
                 walk: None,
                 value_type: ValueType::Float,
                 count: 0,
@@ -45,15 +59,20 @@ impl<'a> ShardIndex<'a> {
             };
             match IndexWalk::open(file.content) {
                 Ok(walk) => {
-                    blocks.open(number, walk.index_offset());
+                    index.file.index_offset = walk.index_offset();
                     index.walk = Some(walk);
-                    index.advance(number, blocks)?;
+                    index.advance(tell)?;
                 }
-                Err(error) => tell(number, b"", error, blocks)?,
+                Err(error) => index.tell(b"", error, tell)?,
             }
             indexes.push(index);
         }
         Ok(Self { files: indexes })
+    }
+
+    /// The files.
+    pub(super) fn sources(&self) -> impl ExactSizeIterator<Item = IndexedFile<'a>> {
+        self.files.iter().map(|index| index.file)
     }
 
     /// Puts the key of the next series in the place of what is in `series`; whether there is one.
@@ -71,7 +90,7 @@ impl<'a> ShardIndex<'a> {
         &mut self,
         series: &[u8],
         selection: &PointsSelection<'a>,
-        blocks: &mut BlockStore<'a>,
+        tell: &mut TellFinding<'_>,
     ) -> Result<Option<FieldPoints<'a>>, PointsError> {
         loop {
             let key = self.files.iter().filter_map(FileIndex::key).min();
@@ -82,7 +101,7 @@ impl<'a> ShardIndex<'a> {
             let mut cursors = Vec::new();
             for (number, file) in self.files.iter_mut().enumerate() {
                 if file.key() == Some(&key) {
-                    cursors.extend(file.take(number, &key, selection, blocks)?);
+                    cursors.extend(file.take(number, &key, selection, tell)?);
                 }
             }
             if !cursors.is_empty() {
@@ -98,7 +117,7 @@ impl<'a> FileIndex<'a> {
     }
 
     /// Goes on to the next key.
-    fn advance(&mut self, number: usize, blocks: &mut BlockStore<'a>) -> Result<(), PointsError> {
+    fn advance(&mut self, tell: &mut TellFinding<'_>) -> Result<(), PointsError> {
         let Some(walk) = &mut self.walk else {
             return Ok(());
         };
@@ -110,7 +129,7 @@ impl<'a> FileIndex<'a> {
             Ok(None) => {}
             Err(error) => {
                 let key = walk.key().to_vec();
-                tell(number, &key, error, blocks)?;
+                self.tell(&key, error, tell)?;
             }
         }
         self.walk = None;
@@ -124,7 +143,7 @@ impl<'a> FileIndex<'a> {
         number: usize,
         bytes: &[u8],
         selection: &PointsSelection<'a>,
-        blocks: &mut BlockStore<'a>,
+        tell: &mut TellFinding<'_>,
     ) -> Result<Option<KeyCursor<'a>>, PointsError> {
         let key = Key {
             bytes,
@@ -133,22 +152,21 @@ impl<'a> FileIndex<'a> {
         };
         let mut cursor = None;
         if !has_other_type(&key, selection.new_types) {
-            let entries = self.entries(number, &key, blocks)?;
+            let entries = self.entries(&key, tell)?;
             let made = KeyDeletes::of(&key, self.deletes, &mut self.reader).and_then(|deletes| {
                 KeyCursor::new(number, &key, entries, selection.time_range, deletes)
             });
-            cursor = Some(made.map_err(|error| blocks.failed(number, error))?);
+            cursor = Some(made.map_err(|error| PointsError::new(self.file.name, error))?);
         }
-        self.advance(number, blocks)?;
+        self.advance(tell)?;
         Ok(cursor)
     }
 
     /// The blocks of the key it stands at.
     fn entries(
         &mut self,
-        number: usize,
         key: &Key<'_>,
-        blocks: &mut BlockStore<'a>,
+        tell: &mut TellFinding<'_>,
     ) -> Result<Entries, PointsError> {
         let mut held = Vec::with_capacity(HELD_ENTRIES.min(key.count.into()));
         let Some(walk) = &mut self.walk else {
@@ -159,8 +177,8 @@ impl<'a> FileIndex<'a> {
                 Ok(Some(entry)) => held.push(entry),
                 Ok(None) => break,
                 Err(error) => {
-                    tell(number, key.bytes, error, blocks)?;
                     self.walk = None;
+                    self.tell(key.bytes, error, tell)?;
                     return Ok(Entries::new(held, 0, 0));
                 }
             }
@@ -168,20 +186,22 @@ impl<'a> FileIndex<'a> {
         let left = key.count - held.len() as u16;
         Ok(Entries::new(held, walk.position(), left))
     }
-}
 
-/// Tells of an index that cannot be walked on.
-fn tell(
-    number: usize,
-    key: &[u8],
-    error: IndexError,
-    blocks: &mut BlockStore<'_>,
-) -> Result<(), PointsError> {
-    match error {
-        IndexError::Read { source, .. } => Err(blocks.failed(number, source)),
-        error => {
-            blocks.tell_of_key(number, key, FileError::Index(error));
-            Ok(())
+    /// Tells that the index cannot be walked on.
+    fn tell(
+        &self,
+        key: &[u8],
+        error: IndexError,
+        tell: &mut TellFinding<'_>,
+    ) -> Result<(), PointsError> {
+        let file = self.file.name;
+        match error {
+            IndexError::Read { source, .. } => Err(PointsError::new(file, source)),
+            error => {
+                let fault = PointsFault::Damaged(FileError::Index(error));
+                tell(PointsFinding { file, key, fault });
+                Ok(())
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The points of a shard as a query sees them: series by series in the order of their keys, the
 //! fields of a series joined on time, merged over TSM files that overlap, without what was deleted.
 //!
-//! [`index`] merges the indexes of the files, so that the keys of a series are found together.
+//! A [`PointsWalk`] finds the series, and [`PointsReader`]s read them, one at a time each; a
+//! [`ShardPoints`] does both. [`index`] merges the indexes of the files, so that the keys of a series are
+//! found together.
 //! [`blocks`] unpacks the blocks of one key of one file, [`field`] merges those of one field over
 //! the files, where of two values at one time that of the later file wins, and [`rows`] joins the
 //! fields. [`same_blocks`] compares two series without unpacking them. Nothing is unpacked before its time has come, and no more than one block of each key and
@@ -30,7 +32,7 @@ use super::tombstone::BoundedDeletes;
 use super::values::ValueType;
 use crate::io::read_at::ReadAt;
 use crate::time::Bounds;
-use blocks::BlockStore;
+use blocks::{BlockStore, KeyCursor};
 use field::FieldPoints;
 use index::ShardIndex;
 use rows::RowJoin;
@@ -98,17 +100,141 @@ pub(crate) struct PointsError {
     pub source: io::Error,
 }
 
-/// Reads the points of a shard.
-pub(crate) struct ShardPoints<'a> {
+impl PointsError {
+    fn new(file: &str, source: io::Error) -> Self {
+        let file = file.to_owned();
+        Self { file, source }
+    }
+}
+
+/// Whoever is told what keeps points from being given.
+type TellFinding<'t> = dyn FnMut(PointsFinding<'_>) + 't;
+
+/// Walks the series of a shard in the order of their keys, by the indexes alone. What it gives can be
+/// read by several [`PointsReader`]s.
+pub(crate) struct PointsWalk<'a> {
     index: ShardIndex<'a>,
-    blocks: BlockStore<'a>,
     selection: PointsSelection<'a>,
-    /// The series whose points are read, and its fields.
-    series: Vec<u8>,
+}
+
+/// A series of which nothing was read yet but where its blocks are.
+#[derive(Debug, Default)]
+pub(crate) struct SeriesFields<'a> {
+    key: Vec<u8>,
     fields: Vec<FieldPoints<'a>>,
     /// Whether these are as many as are joined.
     is_full: bool,
+}
+
+/// Unpacks the points of one series after the other.
+pub(crate) struct PointsReader<'a> {
+    blocks: BlockStore<'a>,
+    series: SeriesFields<'a>,
     join: RowJoin,
+}
+
+/// Reads the points of a shard.
+pub(crate) struct ShardPoints<'a> {
+    walk: PointsWalk<'a>,
+    reader: PointsReader<'a>,
+}
+
+impl<'a> PointsWalk<'a> {
+    /// Walks the series of `files`, in whatever order these come. What keeps points from being given
+    /// is told to `tell`.
+    ///
+    /// # Errors
+    ///
+    /// When the system fails.
+    pub(crate) fn open(
+        mut files: Vec<PointsFile<'a>>,
+        selection: PointsSelection<'a>,
+        tell: &mut TellFinding<'_>,
+    ) -> Result<Self, PointsError> {
+        files.sort_by_key(|file| file.name);
+        let index = ShardIndex::open(&files, tell)?;
+        Ok(Self { index, selection })
+    }
+
+    /// The next series, none after the last. One with more fields than are joined comes in parts, one
+    /// after the other.
+    ///
+    /// # Errors
+    ///
+    /// When the system fails.
+    pub(crate) fn next_series(
+        &mut self,
+        tell: &mut TellFinding<'_>,
+    ) -> Result<Option<SeriesFields<'a>>, PointsError> {
+        let mut series = SeriesFields::default();
+        if !self.index.begin_series(&mut series.key) {
+            return Ok(None);
+        }
+        while series.fields.len() < MAX_FIELDS
+            && let Some(field) = (self.index).next_field(&series.key, &self.selection, tell)?
+        {
+            series.fields.push(field);
+        }
+        series.is_full = series.fields.len() == MAX_FIELDS;
+        Ok(Some(series))
+    }
+}
+
+impl SeriesFields<'_> {
+    /// The key of the series: the measurement and the tags, as they stand in the files.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// How many fields there are in how many files, each counted on its own.
+    pub(crate) fn cursors(&self) -> usize {
+        self.fields.iter().map(FieldPoints::cursors).sum()
+    }
+
+    /// How many blocks there are.
+    pub(crate) fn blocks(&self) -> usize {
+        let keys = self.fields.iter().flat_map(FieldPoints::keys);
+        keys.map(KeyCursor::blocks_left).sum()
+    }
+
+    /// Whether these may not be all of its fields: the others come next, under the same key.
+    pub(crate) fn may_be_part(&self) -> bool {
+        self.is_full
+    }
+}
+
+impl<'a> PointsReader<'a> {
+    /// Reads series that a walk gives. What keeps points from being given is told to `tell`.
+    pub(crate) fn new(walk: &PointsWalk<'a>, tell: &'a mut TellFinding<'a>) -> Self {
+        Self {
+            blocks: BlockStore::new(&walk.index, tell),
+            series: SeriesFields::default(),
+            join: RowJoin::default(),
+        }
+    }
+
+    /// Turns to a series. What was not asked for of the one before is passed over, and not unpacked.
+    ///
+    /// # Errors
+    ///
+    /// When the system fails.
+    pub(crate) fn begin(
+        &mut self,
+        series: SeriesFields<'a>,
+    ) -> Result<SeriesPoints<'_, 'a>, PointsError> {
+        self.join.clear();
+        self.series = series;
+        self.blocks.share_among(self.series.cursors());
+        let SeriesFields { key, fields, .. } = &mut self.series;
+        let mut at = 0;
+        while at < fields.len() {
+            match fields[at].settle_type(key, &mut self.blocks)? {
+                true => at += 1,
+                false => drop(fields.remove(at)),
+            }
+        }
+        Ok(SeriesPoints { reader: self })
+    }
 }
 
 impl<'a> ShardPoints<'a> {
@@ -119,22 +245,13 @@ impl<'a> ShardPoints<'a> {
     ///
     /// When the system fails.
     pub(crate) fn open(
-        mut files: Vec<PointsFile<'a>>,
+        files: Vec<PointsFile<'a>>,
         selection: PointsSelection<'a>,
-        tell: &'a mut dyn FnMut(PointsFinding<'_>),
+        tell: &'a mut TellFinding<'a>,
     ) -> Result<Self, PointsError> {
-        files.sort_by_key(|file| file.name);
-        let mut blocks = BlockStore::new(&files, tell);
-        let index = ShardIndex::open(&files, &mut blocks)?;
-        Ok(Self {
-            index,
-            blocks,
-            selection,
-            series: Vec::new(),
-            fields: Vec::new(),
-            is_full: false,
-            join: RowJoin::default(),
-        })
+        let walk = PointsWalk::open(files, selection, tell)?;
+        let reader = PointsReader::new(&walk, tell);
+        Ok(Self { walk, reader })
     }
 
     /// The next series, none after the last. What was not asked for of the one before is passed
@@ -144,51 +261,33 @@ impl<'a> ShardPoints<'a> {
     ///
     /// When the system fails.
     pub(crate) fn next_series(&mut self) -> Result<Option<SeriesPoints<'_, 'a>>, PointsError> {
-        self.fields.clear();
-        self.join.clear();
-        if !self.index.begin_series(&mut self.series) {
-            return Ok(None);
+        match self.walk.next_series(self.reader.blocks.tell)? {
+            Some(series) => self.reader.begin(series).map(Some),
+            None => Ok(None),
         }
-        while self.fields.len() < MAX_FIELDS
-            && let Some(field) =
-                (self.index).next_field(&self.series, &self.selection, &mut self.blocks)?
-        {
-            self.fields.push(field);
-        }
-        self.is_full = self.fields.len() == MAX_FIELDS;
-        let cursors = self.fields.iter().map(FieldPoints::cursors).sum();
-        self.blocks.share_among(cursors);
-        let mut at = 0;
-        while at < self.fields.len() {
-            match self.fields[at].settle_type(&self.series, &mut self.blocks)? {
-                true => at += 1,
-                false => drop(self.fields.remove(at)),
-            }
-        }
-        Ok(Some(SeriesPoints { shard: self }))
     }
 }
 
 /// The points of one series.
 pub(crate) struct SeriesPoints<'s, 'a> {
-    shard: &'s mut ShardPoints<'a>,
+    reader: &'s mut PointsReader<'a>,
 }
 
 impl<'a> SeriesPoints<'_, 'a> {
     /// Its key: the measurement and the tags, as they stand in the files.
     pub(crate) fn key(&self) -> &[u8] {
-        &self.shard.series
+        self.reader.series.key()
     }
 
     /// Whether these may not be all of its fields: the others come as another series of this key.
     pub(crate) fn may_be_part(&self) -> bool {
-        self.shard.is_full
+        self.reader.series.may_be_part()
     }
 
     /// The names and types of its fields, in the order of their names. Of some, all values may be
     /// deleted, or lie at times that are not asked for.
     pub(crate) fn fields(&self) -> impl ExactSizeIterator<Item = (&[u8], ValueType)> {
-        let fields = self.shard.fields.iter();
+        let fields = self.reader.series.fields.iter();
         fields.map(|field| (field.name(), field.value_type()))
     }
 
@@ -198,8 +297,9 @@ impl<'a> SeriesPoints<'_, 'a> {
     ///
     /// When the system fails.
     pub(crate) fn next_rows(&mut self) -> Result<Option<Rows<'_, 'a>>, PointsError> {
-        let shard = &mut *self.shard;
-        (shard.join).next(&shard.series, &mut shard.fields, &mut shard.blocks)
+        let reader = &mut *self.reader;
+        let SeriesFields { key, fields, .. } = &mut reader.series;
+        (reader.join).next(key, fields, &mut reader.blocks)
     }
 }
 

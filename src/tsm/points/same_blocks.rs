@@ -26,17 +26,13 @@ pub(crate) fn same_points(
     one: &mut SeriesPoints<'_, '_>,
     other: &mut SeriesPoints<'_, '_>,
 ) -> Result<Option<u64>, PointsError> {
-    let (one, other) = (&mut *one.shard, &mut *other.shard);
-    if !one
-        .fields
-        .iter()
-        .map(name_and_type)
-        .eq(other.fields.iter().map(name_and_type))
-    {
+    let (one, other) = (&mut *one.reader, &mut *other.reader);
+    let (fields, others) = (&one.series.fields, &other.series.fields);
+    if !(fields.iter().map(name_and_type)).eq(others.iter().map(name_and_type)) {
         return Ok(None);
     }
-    let mut times = FieldTimes::new(one.fields.len());
-    for (first, second) in one.fields.iter().zip(&other.fields) {
+    let mut times = FieldTimes::new(fields.len());
+    for (first, second) in fields.iter().zip(others) {
         let (Some(first), Some(second)) = (PlainBlocks::of(first), PlainBlocks::of(second)) else {
             return Ok(None);
         };

@@ -46,7 +46,7 @@ fn read_bytes(
     let sources = sources.rev().collect();
     let mut found = Found::new();
     let mut shard = ShardPoints::open(sources, selection, &mut tell).unwrap();
-    shard.blocks.open_bytes = open_bytes;
+    shard.reader.blocks.open_bytes = open_bytes;
     while let Some(mut series) = shard.next_series().unwrap() {
         let key = String::from_utf8(series.key().to_vec()).unwrap();
         let fields: Vec<String> = series

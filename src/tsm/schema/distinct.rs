@@ -46,7 +46,7 @@ impl Default for HashBudget {
 }
 
 /// The hash of something to be counted.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     // Its keys are always the same, so that estimates are the same in each run.
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
@@ -73,7 +73,7 @@ impl Default for Distinct {
 
 impl Distinct {
     /// Counts the thing with this hash, if it is a new one.
-    pub(super) fn add(&mut self, hash: u64, budget: &mut HashBudget) {
+    pub(crate) fn add(&mut self, hash: u64, budget: &mut HashBudget) {
         match &mut self.0 {
             Seen::Registers(registers) => register(registers, hash),
             Seen::Hashes(hashes) => {

@@ -18,7 +18,7 @@ mod shard_tests;
 mod spans;
 mod totals;
 
-pub(crate) use distinct::{Cardinality, Distinct, HashBudget};
+pub(crate) use distinct::{Cardinality, Distinct, HashBudget, hash};
 pub(crate) use index_copy::IndexCopy;
 pub(crate) use sample::BlockSample;
 pub(crate) use shard::{SeriesWalk, ShardFile, ShardSeries};

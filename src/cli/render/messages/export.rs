@@ -1,5 +1,6 @@
 //! The end of an export.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -17,6 +18,8 @@ pub(crate) struct ExportSummary<'a> {
     command: &'static str,
     /// The id of the set that was exported; null for a server.
     set: Option<&'a str>,
+    /// The ids of sets before it that some of the points were in.
+    older_sets: &'a [SetId],
     /// The backup directory, as it was given; null for a server.
     directory: Option<&'a str>,
     /// The address of a running server, or the data directory of a stopped one; else null.
@@ -26,12 +29,14 @@ pub(crate) struct ExportSummary<'a> {
     /// The files that were written, but for those in a directory: one, or with -max-lines or
     /// -max-bytes as many as it took.
     output_files: Vec<String>,
-    /// The tables that were written, of CSV and Parquet.
+    /// The tables that were written, of CSV and Parquet; with -split, each file of them.
     tables: Vec<SummaryTable<'a>>,
     /// Shards exported.
     shards: usize,
-    /// Series written, each counted in each shard.
+    /// Series written, each counted once however many shards have it.
     series: u64,
+    /// Whether that is an estimate: beyond 262,144.
+    series_is_estimate: bool,
     /// Points written.
     points: u64,
     /// Bytes written, before compression.
@@ -72,6 +77,7 @@ impl<'a> ExportSummary<'a> {
         Self {
             command: "export",
             set: report.set.as_ref().map(SetId::as_str),
+            older_sets: &report.older_sets,
             directory: report.set.as_ref().map(|_| from),
             host: report.set.is_none().then_some(from),
             output: file.map(|file| file.display().to_string()),
@@ -82,7 +88,8 @@ impl<'a> ExportSummary<'a> {
                 .collect(),
             tables: report.tables.iter().map(SummaryTable::of).collect(),
             shards: report.shards,
-            series: tally.series,
+            series: report.series,
+            series_is_estimate: report.series_is_estimate,
             points: tally.points,
             bytes: tally.bytes,
             newlines: tally.newlines,
@@ -105,17 +112,25 @@ impl<'a> ExportSummary<'a> {
             [file] => Some(format!(", in {file}")),
             [] => self.output.as_ref().map(|place| format!(", in {place}")),
         };
-        let tables = match self.tables.len() {
+        let files = self.tables.len();
+        let of =
+            |table: &SummaryTable<'a>| (table.database, table.retention_policy, table.measurement);
+        let tables = match self.tables.iter().map(of).collect::<BTreeSet<_>>().len() {
             0 => String::new(),
+            count if count < files => {
+                format!(", {} in {}", plural(count, "table"), plural(files, "file"))
+            }
             count => format!(", {}", plural(count, "table")),
         };
-        let from = match self.set {
-            Some(set) => format!("set {set}"),
-            None => self.host.unwrap_or_default().to_owned(),
+        let from = match (self.set, self.older_sets.len()) {
+            (Some(set), 0) => format!("set {set}"),
+            (Some(set), older) => format!("set {set} and {}", plural(older, "older set")),
+            (None, _) => self.host.unwrap_or_default().to_owned(),
         };
         format!(
-            "{from}: {} of {} series in {}, {}{tables}{missing}, {}{}",
+            "{from}: {} of {}{} series in {}, {}{tables}{missing}, {}{}",
             plural(self.points, "point"),
+            if self.series_is_estimate { "~" } else { "" },
             self.series,
             plural(self.shards, "shard"),
             size(self.bytes),

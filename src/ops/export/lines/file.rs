@@ -4,9 +4,12 @@ use anyhow::Result;
 
 use super::super::output::LineOut;
 use super::ddl::Definitions;
-use super::protocol::{LineSink, Lines};
+use super::protocol::Lines;
 use super::split::{FileFill, SplitLimits};
 use crate::shard::ShardPath;
+
+/// Bytes among which a place is looked for where a file can end.
+const WINDOW: usize = 256 << 10;
 
 /// Writes lines, and before them what says where they belong.
 pub(super) struct LineFiles<'a> {
@@ -16,6 +19,8 @@ pub(super) struct LineFiles<'a> {
     shard: Option<ShardPath>,
     limits: SplitLimits,
     fill: FileFill,
+    /// Lines of which it is not known yet which files they go into.
+    waiting: Lines,
     out: Box<dyn LineOut + 'a>,
 }
 
@@ -35,6 +40,7 @@ impl<'a> LineFiles<'a> {
             shard: None,
             limits,
             fill: FileFill::default(),
+            waiting: Lines::default(),
             out,
         };
         files.begin_file()?;
@@ -46,9 +52,33 @@ impl<'a> LineFiles<'a> {
         self.shard = Some(shard.clone());
     }
 
-    /// The shard that the lines are of.
-    pub(super) fn shard(&self) -> Option<&ShardPath> {
-        self.shard.as_ref()
+    /// Writes lines of the shard.
+    ///
+    /// # Errors
+    ///
+    /// Those of what they go to.
+    pub(super) fn put(&mut self, lines: &Lines) -> Result<()> {
+        if lines.bytes.is_empty() {
+            return Ok(());
+        }
+        if !self.limits.are_given() {
+            self.enter()?;
+            return self.out.put(&lines.bytes);
+        }
+        self.waiting.append(lines);
+        match self.waiting.bytes.len() > WINDOW {
+            true => self.divide(),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes what waits of the shard.
+    ///
+    /// # Errors
+    ///
+    /// Those of what the lines go to.
+    pub(super) fn end_shard(&mut self) -> Result<()> {
+        self.divide()
     }
 
     /// Passes on what waits.
@@ -57,7 +87,29 @@ impl<'a> LineFiles<'a> {
     ///
     /// Those of what the lines go to.
     pub(super) fn flush(&mut self) -> Result<()> {
-        Ok(self.out.flush()?)
+        self.out.flush()
+    }
+
+    /// Writes the lines that wait into as many files as it takes.
+    fn divide(&mut self) -> Result<()> {
+        let mut lines = std::mem::take(&mut self.waiting);
+        let mut start = 0;
+        if !lines.bytes.is_empty() {
+            self.enter()?;
+        }
+        while start < lines.bytes.len() {
+            let portion = self.fill.take(&lines, start, self.limits);
+            self.out.put(&lines.bytes[start..portion.end])?;
+            start = portion.end;
+            if portion.is_last {
+                self.out.next_file()?;
+                self.begin_file()?;
+                self.enter()?;
+            }
+        }
+        lines.clear();
+        self.waiting = lines;
+        Ok(())
     }
 
     fn begin_file(&mut self) -> Result<()> {
@@ -65,7 +117,7 @@ impl<'a> LineFiles<'a> {
         if let Some(definitions) = &mut self.definitions {
             definitions.begin(&mut head)?;
         }
-        self.out.write_all(&head)?;
+        self.out.put(&head)?;
         self.fill = FileFill::new(head.len() as u64);
         Ok(())
     }
@@ -77,27 +129,6 @@ impl<'a> LineFiles<'a> {
             definitions.enter(shard, &mut context)?;
         }
         self.fill.add_head(context.len() as u64);
-        Ok(self.out.write_all(&context)?)
-    }
-}
-
-impl LineSink for LineFiles<'_> {
-    fn put(&mut self, lines: &Lines) -> Result<()> {
-        self.enter()?;
-        if !self.limits.are_given() {
-            return Ok(self.out.write_all(&lines.bytes)?);
-        }
-        let mut start = 0;
-        while start < lines.bytes.len() {
-            let portion = self.fill.take(lines, start, self.limits);
-            self.out.write_all(&lines.bytes[start..portion.end])?;
-            start = portion.end;
-            if portion.is_last {
-                self.out.next_file()?;
-                self.begin_file()?;
-                self.enter()?;
-            }
-        }
-        Ok(())
+        self.out.put(&context)
     }
 }

@@ -7,11 +7,12 @@ mod split;
 mod target;
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 
 use super::output::LineOut;
-use super::points_writer::PointsWriter;
+use super::points_writer::{PieceSink, PointsFormatter, PointsWriter};
 use super::{ExportTally, ExportedTable};
 use crate::context::Context;
 use crate::metastore::Data;
@@ -21,8 +22,8 @@ use crate::text::plural;
 use crate::tsm::points::{Rows, SeriesPoints};
 use ddl::Definitions;
 use file::LineFiles;
-use protocol::{LineProtocol, Unwritable};
-use target::TargetCheck;
+use protocol::{LinePiece, LineProtocol, Unwritable};
+use target::{BadTimes, TargetCheck};
 
 pub use protocol::NewlineRule;
 pub use split::SplitLimits;
@@ -43,12 +44,22 @@ pub struct LineOptions {
 
 /// Writes points as line protocol.
 pub(super) struct LineWriter<'a> {
+    options: LineOptions,
     files: LineFiles<'a>,
-    format: LineProtocol,
-    target: Option<TargetCheck>,
+    /// What is seen by all that make lines.
+    target: Option<Arc<Mutex<TargetCheck>>>,
+    shard: Option<Arc<ShardPath>>,
     tally: ExportTally,
-    /// The points that were written before the series.
-    points_before: u64,
+    /// Floats of the shard that were left out, as they are no numbers.
+    not_numbers: u64,
+}
+
+/// Makes lines of the points of a shard.
+pub(super) struct LineFormatter {
+    format: LineProtocol,
+    target: Option<Arc<Mutex<TargetCheck>>>,
+    database: Option<ExportDatabase>,
+    shard: Option<Arc<ShardPath>>,
 }
 
 impl<'a> LineWriter<'a> {
@@ -64,34 +75,83 @@ impl<'a> LineWriter<'a> {
         out: Box<dyn LineOut + 'a>,
     ) -> Result<Self> {
         let definitions = (!options.points_only).then(|| Definitions::new(data, databases));
+        let check = |target| Arc::new(Mutex::new(TargetCheck::new(target)));
         Ok(Self {
+            options,
             files: LineFiles::begin(definitions, options.split, out)?,
-            format: LineProtocol::new(options.newline, options.split.are_given()),
-            target: options.target.map(TargetCheck::new),
+            target: options.target.map(check),
+            shard: None,
             tally: ExportTally::default(),
-            points_before: 0,
+            not_numbers: 0,
         })
-    }
-
-    fn end_series(&mut self) {
-        self.tally.series += u64::from(self.tally.points > self.points_before);
-        self.points_before = self.tally.points;
     }
 }
 
 impl PointsWriter for LineWriter<'_> {
+    type Formatter = LineFormatter;
+
     fn begin_shard(&mut self, shard: &ShardPath) -> Result<()> {
+        self.shard = Some(Arc::new(shard.clone()));
         self.files.begin_shard(shard);
         Ok(())
     }
 
-    fn begin_series(&mut self, series: &SeriesPoints<'_, '_>, told: &mut Told) -> Result<bool> {
-        // One that has more fields than are joined comes in parts.
-        if !self.format.is_at(series.key()) {
-            self.end_series();
+    fn formatter(&self) -> LineFormatter {
+        let options = &self.options;
+        LineFormatter {
+            format: LineProtocol::new(options.newline, options.split.are_given()),
+            target: self.target.clone(),
+            database: options.target,
+            shard: self.shard.clone(),
         }
-        if let (Some(target), Some(shard)) = (&mut self.target, self.files.shard()) {
-            target.see_series(shard, series.key(), series.fields());
+    }
+
+    fn put(&mut self, piece: LinePiece) -> Result<()> {
+        self.tally.points += piece.points;
+        self.tally.newlines += piece.newlines;
+        self.tally.bytes += piece.lines.bytes.len() as u64;
+        self.not_numbers += piece.not_numbers;
+        self.files.put(&piece.lines)
+    }
+
+    fn end_shard(&mut self, told: &mut Told) -> Result<()> {
+        self.files.end_shard()?;
+        let left_out = std::mem::take(&mut self.not_numbers);
+        if left_out > 0 {
+            let values = plural(left_out, "float value");
+            told.add(format!("{values} left out that are no numbers"));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: Context<'_>) -> Result<Vec<ExportedTable>> {
+        self.files.flush()?;
+        Ok(Vec::new())
+    }
+
+    fn findings(&self) -> Vec<String> {
+        let target = self.target.as_deref();
+        target
+            .map(|target| lock(target).findings())
+            .unwrap_or_default()
+    }
+
+    fn tally(&self) -> ExportTally {
+        self.tally
+    }
+}
+
+impl PointsFormatter for LineFormatter {
+    type Piece = LinePiece;
+
+    fn begin_series(
+        &mut self,
+        series: &SeriesPoints<'_, '_>,
+        told: &mut Told,
+        _: &mut PieceSink<'_, LinePiece>,
+    ) -> Result<bool> {
+        if let (Some(target), Some(shard)) = (&self.target, &self.shard) {
+            lock(target).see_series(shard, series.key(), series.fields());
         }
         let cannot = |what: String, why: Unwritable| {
             format!("{what} cannot be written as line protocol: {why}")
@@ -110,37 +170,21 @@ impl PointsWriter for LineWriter<'_> {
         Ok(true)
     }
 
-    fn write(&mut self, rows: &Rows<'_, '_>) -> Result<()> {
-        if let Some(target) = &mut self.target {
-            target.see_times(rows.times);
+    fn add(&mut self, rows: &Rows<'_, '_>, out: &mut PieceSink<'_, LinePiece>) -> Result<u64> {
+        if let (Some(target), Some(database)) = (&self.target, self.database) {
+            let bad = database.bad_times(rows.times);
+            if bad != BadTimes::default() {
+                lock(target).add_times(bad);
+            }
         }
-        Ok(self.format.write(rows, &mut self.tally, &mut self.files)?)
+        Ok(self.format.add(rows, out)?)
     }
 
-    fn end_shard(&mut self, told: &mut Told) -> Result<()> {
-        self.end_series();
-        self.format.finish(&mut self.tally, &mut self.files)?;
-        let left_out = self.format.take_not_numbers();
-        if left_out > 0 {
-            let values = plural(left_out, "float value");
-            told.add(format!("{values} left out that are no numbers"));
-        }
-        Ok(())
+    fn flush(&mut self, out: &mut PieceSink<'_, LinePiece>) -> Result<()> {
+        self.format.flush(out)
     }
+}
 
-    fn finish(&mut self, _: Context<'_>) -> Result<Vec<ExportedTable>> {
-        self.files.flush()?;
-        Ok(Vec::new())
-    }
-
-    fn findings(&self) -> Vec<String> {
-        self.target
-            .as_ref()
-            .map(TargetCheck::findings)
-            .unwrap_or_default()
-    }
-
-    fn tally(&self) -> ExportTally {
-        self.tally
-    }
+fn lock(target: &Mutex<TargetCheck>) -> MutexGuard<'_, TargetCheck> {
+    target.lock().unwrap_or_else(PoisonError::into_inner)
 }

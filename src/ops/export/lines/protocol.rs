@@ -3,7 +3,7 @@
 use anyhow::Result;
 use thiserror::Error;
 
-use super::super::ExportTally;
+use super::super::points_writer::PieceSink;
 use crate::tsm::points::{Column, Rows};
 use crate::tsm::values::Values;
 
@@ -67,24 +67,45 @@ pub(super) struct Lines {
     pub series: Vec<usize>,
 }
 
-/// Where lines go.
-pub(super) trait LineSink {
-    /// Takes all of the lines.
-    ///
-    /// # Errors
-    ///
-    /// When they cannot be written.
-    fn put(&mut self, lines: &Lines) -> Result<()>;
+impl Lines {
+    /// Adds what comes next.
+    pub(super) fn append(&mut self, next: &Self) {
+        let (bytes, lines) = (self.bytes.len(), self.ends.len());
+        self.bytes.extend_from_slice(&next.bytes);
+        self.ends.extend(next.ends.iter().map(|end| bytes + end));
+        self.series
+            .extend(next.series.iter().map(|line| lines + line));
+    }
+
+    /// Forgets all, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.series.clear();
+    }
 }
+
+/// Some lines, and what is to say of them.
+#[derive(Debug, Default)]
+pub(in crate::ops::export) struct LinePiece {
+    pub(super) lines: Lines,
+    pub(super) points: u64,
+    /// Strings with line feeds.
+    pub(super) newlines: u64,
+    /// Floats that are left out, as they are no numbers.
+    pub(super) not_numbers: u64,
+}
+
+/// Where pieces go.
+type LineSink<'s> = PieceSink<'s, LinePiece>;
 
 struct LineBuffer {
     newline: NewlineRule,
-    lines: Lines,
+    piece: LinePiece,
     /// Whether ends of lines are taken note of.
     with_ends: bool,
     integer: itoa::Buffer,
     float: zmij::Buffer,
-    not_numbers: u64,
 }
 
 impl LineProtocol {
@@ -95,18 +116,12 @@ impl LineProtocol {
             fields: Vec::new(),
             line: LineBuffer {
                 newline,
-                lines: Lines::default(),
+                piece: LinePiece::default(),
                 with_ends,
                 integer: itoa::Buffer::new(),
                 float: zmij::Buffer::new(),
-                not_numbers: 0,
             },
         }
-    }
-
-    /// Whether it stands at this series.
-    pub(super) fn is_at(&self, series: &[u8]) -> bool {
-        self.series.strip_suffix(b" ") == Some(series)
     }
 
     /// Turns to a series.
@@ -152,67 +167,62 @@ impl LineProtocol {
         writable
     }
 
-    /// Writes rows of the series.
+    /// Writes rows of the series; how many.
     ///
     /// # Errors
     ///
     /// Those of `out`; with [`NewlineRule::Fail`], for a line feed in a string.
-    pub(super) fn write(
+    pub(super) fn add(
         &mut self,
         rows: &Rows<'_, '_>,
-        tally: &mut ExportTally,
-        out: &mut dyn LineSink,
-    ) -> Result<(), LineError> {
+        out: &mut LineSink<'_>,
+    ) -> Result<u64, LineError> {
         let (fields, line) = (&self.fields, &mut self.line);
         let named = rows.columns().filter_map(|column| {
             let name = fields.get(column.field)?.as_deref()?;
             Some((name, column))
         });
         let columns: Vec<(&[u8], Column<'_>)> = named.collect();
+        let mut points = 0;
         for (row, time) in rows.times.iter().enumerate() {
-            let start = line.lines.bytes.len();
-            line.lines.bytes.extend_from_slice(&self.series);
+            let start = line.bytes().len();
+            line.bytes().extend_from_slice(&self.series);
             let mut has_fields = false;
             for (name, column) in &columns {
                 let Some(at) = column.at(row).filter(|at| line.can_put(column.values, *at)) else {
                     continue;
                 };
                 if has_fields {
-                    line.lines.bytes.push(b',');
+                    line.bytes().push(b',');
                 }
                 has_fields = true;
-                line.lines.bytes.extend_from_slice(name);
-                line.put(column.values, at, tally)
+                line.bytes().extend_from_slice(name);
+                line.put(column.values, at)
                     .map_err(|_| LineError::LineFeed(in_words(&self.series)))?;
                 // A line may be as large as there are fields.
-                line.flush_above(4 * CHUNK, tally, out)?;
+                line.pass_on_above(4 * CHUNK, out)?;
             }
             if !has_fields {
-                line.lines.bytes.truncate(start);
+                line.bytes().truncate(start);
                 continue;
             }
-            line.lines.bytes.push(b' ');
+            line.bytes().push(b' ');
             line.put_integer(*time);
-            line.lines.bytes.push(b'\n');
+            line.bytes().push(b'\n');
             line.end_line();
-            tally.points += 1;
-            line.flush_above(CHUNK, tally, out)?;
+            points += 1;
+            line.pass_on_above(CHUNK, out)?;
         }
-        Ok(())
+        Ok(points)
     }
 
-    /// Writes what waits, and leaves the series.
+    /// Passes on what waits.
     ///
     /// # Errors
     ///
     /// Those of `out`.
-    pub(super) fn finish(&mut self, tally: &mut ExportTally, out: &mut dyn LineSink) -> Result<()> {
-        self.line.flush_above(0, tally, out)
-    }
-
-    /// How many floats were left out since this was last asked, as they are no numbers.
-    pub(super) fn take_not_numbers(&mut self) -> u64 {
-        std::mem::take(&mut self.line.not_numbers)
+    pub(super) fn flush(&mut self, out: &mut LineSink<'_>) -> Result<()> {
+        self.line.pass_on(out)
     }
 }
 
@@ -220,52 +230,62 @@ impl LineProtocol {
 struct LineFeed;
 
 impl LineBuffer {
+    fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.piece.lines.bytes
+    }
+
     fn begin_series(&mut self) {
         if self.with_ends {
-            self.lines.series.push(self.lines.ends.len());
+            let lines = &mut self.piece.lines;
+            lines.series.push(lines.ends.len());
         }
     }
 
     fn end_line(&mut self) {
+        self.piece.points += 1;
         if self.with_ends {
-            self.lines.ends.push(self.lines.bytes.len());
+            let lines = &mut self.piece.lines;
+            lines.ends.push(lines.bytes.len());
         }
     }
 
     fn can_put(&mut self, values: &Values, at: usize) -> bool {
         let is_no_number = matches!(values, Values::Float(values) if !values[at].is_finite());
-        self.not_numbers += u64::from(is_no_number);
+        self.piece.not_numbers += u64::from(is_no_number);
         !is_no_number
     }
 
-    fn put(&mut self, values: &Values, at: usize, tally: &mut ExportTally) -> Result<(), LineFeed> {
+    fn put(&mut self, values: &Values, at: usize) -> Result<(), LineFeed> {
+        let LinePiece {
+            lines, newlines, ..
+        } = &mut self.piece;
         match values {
             Values::Float(values) => {
                 let text = self.float.format_finite(values[at]);
-                self.lines.bytes.extend_from_slice(text.as_bytes());
+                lines.bytes.extend_from_slice(text.as_bytes());
             }
             Values::Integer(values) => {
                 self.put_integer(values[at]);
-                self.lines.bytes.push(b'i');
+                self.bytes().push(b'i');
             }
             Values::Boolean(values) => {
                 let text: &[u8] = if values[at] { b"true" } else { b"false" };
-                self.lines.bytes.extend_from_slice(text);
+                lines.bytes.extend_from_slice(text);
             }
             Values::Unsigned(values) => {
                 let text = self.integer.format(values[at]);
-                self.lines.bytes.extend_from_slice(text.as_bytes());
-                self.lines.bytes.push(b'u');
+                lines.bytes.extend_from_slice(text.as_bytes());
+                lines.bytes.push(b'u');
             }
             Values::String(values) => {
                 let string = values.get(at);
                 if string.contains(&b'\n') {
-                    tally.newlines += 1;
+                    *newlines += 1;
                     if self.newline == NewlineRule::Fail {
                         return Err(LineFeed);
                     }
                 }
-                put_string(string, self.newline, &mut self.lines.bytes);
+                put_string(string, self.newline, &mut lines.bytes);
             }
         }
         Ok(())
@@ -273,24 +293,24 @@ impl LineBuffer {
 
     fn put_integer(&mut self, number: i64) {
         let text = self.integer.format(number);
-        self.lines.bytes.extend_from_slice(text.as_bytes());
+        (self.piece.lines.bytes).extend_from_slice(text.as_bytes());
     }
 
-    /// Writes what waits, if it is more than so many bytes.
-    fn flush_above(
-        &mut self,
-        bytes: usize,
-        tally: &mut ExportTally,
-        out: &mut dyn LineSink,
-    ) -> Result<()> {
-        if self.lines.bytes.len() > bytes {
-            tally.bytes += self.lines.bytes.len() as u64;
-            out.put(&self.lines)?;
-            self.lines.bytes.clear();
-            self.lines.ends.clear();
-            self.lines.series.clear();
+    /// Passes on what waits, if it is more than so many bytes.
+    fn pass_on_above(&mut self, bytes: usize, out: &mut LineSink<'_>) -> Result<()> {
+        match self.bytes().len() > bytes {
+            true => self.pass_on(out),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    fn pass_on(&mut self, out: &mut LineSink<'_>) -> Result<()> {
+        let mut next = LinePiece::default();
+        // A piece is seldom much larger than the last.
+        next.lines
+            .bytes
+            .reserve(self.bytes().len().min(5 * CHUNK / 4));
+        out(std::mem::replace(&mut self.piece, next))
     }
 }
 
@@ -333,18 +353,8 @@ mod tests {
     use crate::tsm::values::Points;
     use crate::tsm::writer::Writer;
 
-    impl LineSink for Vec<u8> {
-        fn put(&mut self, lines: &Lines) -> Result<()> {
-            self.extend_from_slice(&lines.bytes);
-            Ok(())
-        }
-    }
-
     /// The lines of a file with these keys.
-    fn lines(
-        newline: NewlineRule,
-        keys: &[(&str, Points)],
-    ) -> Result<(String, ExportTally), String> {
+    fn lines(newline: NewlineRule, keys: &[(&str, Points)]) -> Result<(String, LinePiece), String> {
         let mut writer = Writer::new(Vec::new());
         for (key, points) in keys {
             writer
@@ -367,21 +377,26 @@ mod tests {
         };
         let mut tell = |finding: crate::tsm::points::PointsFinding<'_>| panic!("{finding}");
         let mut shard = ShardPoints::open(vec![file], selection, &mut tell).unwrap();
-        let (mut format, mut tally) = (LineProtocol::new(newline, false), ExportTally::default());
-        let mut out = Vec::new();
+        let mut format = LineProtocol::new(newline, false);
+        let mut all = LinePiece::default();
+        let mut out = |piece: LinePiece| {
+            all.lines.append(&piece.lines);
+            all.points += piece.points;
+            all.newlines += piece.newlines;
+            Ok(())
+        };
         while let Some(mut series) = shard.next_series().unwrap() {
             format.begin(series.key()).map_err(|why| why.to_string())?;
             for (name, _) in series.fields() {
                 format.add_field(name).map_err(|why| why.to_string())?;
             }
             while let Some(rows) = series.next_rows().unwrap() {
-                let written = format.write(&rows, &mut tally, &mut out);
+                let written = format.add(&rows, &mut out);
                 written.map_err(|error| error.to_string())?;
             }
         }
-        format.finish(&mut tally, &mut out).unwrap();
-        assert_eq!(tally.bytes, out.len() as u64);
-        Ok((String::from_utf8(out).unwrap(), tally))
+        format.flush(&mut out).unwrap();
+        Ok((String::from_utf8(all.lines.bytes.clone()).unwrap(), all))
     }
 
     fn at<T>(times: &[i64], values: impl Fn(Vec<T>) -> Values, list: &[T]) -> Points
@@ -403,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_point_is_a_line_with_all_its_fields_and_their_types() {
-        let (text, tally) = lines(
+        let (text, piece) = lines(
             NewlineRule::Keep,
             &[
                 (
@@ -425,18 +440,18 @@ a\ b\,c,t\ 1=v\=1 f=-1e300 3
 m a\=b\,c\"d\e=true,u=18446744073709551615u -7
 "##;
         assert_eq!(text.replace("-1e+300", "-1e300"), expected);
-        assert_eq!(tally.points, 4);
+        assert_eq!(piece.points, 4);
     }
 
     #[test]
     fn strings_are_quoted_and_line_feeds_treated_as_asked() {
         let keys = [("m#!~#s", strings(&["", "a\"b\\c", "x\n\ny"]))];
-        let (text, tally) = lines(NewlineRule::Keep, &keys).unwrap();
+        let (text, piece) = lines(NewlineRule::Keep, &keys).unwrap();
         assert_eq!(
             text,
             "m s=\"\" 1\nm s=\"a\\\"b\\\\c\" 2\nm s=\"x\n\ny\" 3\n"
         );
-        assert_eq!(tally.newlines, 1);
+        assert_eq!(piece.newlines, 1);
         let (text, _) = lines(NewlineRule::Escape, &keys).unwrap();
         assert!(text.ends_with("m s=\"x\\\\n\\\\ny\" 3\n"), "{text}");
         let error = lines(NewlineRule::Fail, &keys).unwrap_err();

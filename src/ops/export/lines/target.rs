@@ -36,6 +36,8 @@ struct Limits {
     most_tags: usize,
     /// The nanoseconds of its shortest step of time.
     step: i64,
+    /// Whether it has no times before 1970.
+    begins_in_1970: bool,
 }
 
 const NONE: Limits = Limits {
@@ -46,9 +48,35 @@ const NONE: Limits = Limits {
     most_columns: usize::MAX,
     most_tags: usize::MAX,
     step: 1,
+    begins_in_1970: false,
 };
 
 impl ExportDatabase {
+    /// Those of the times that it cannot take as they are.
+    pub(super) fn bad_times(self, times: &[i64]) -> BadTimes {
+        let Limits {
+            step,
+            begins_in_1970,
+            ..
+        } = self.limits();
+        let count = |is_bad: &dyn Fn(i64) -> bool| {
+            let bad = times.iter().filter(|time| is_bad(**time));
+            bad.count() as u64
+        };
+        BadTimes {
+            cut: if step > 1 {
+                count(&|time| time % step != 0)
+            } else {
+                0
+            },
+            early: if begins_in_1970 {
+                count(&|time| time < 0)
+            } else {
+                0
+            },
+        }
+    }
+
     fn limits(self) -> Limits {
         match self {
             Self::InfluxDb1 => Limits {
@@ -72,6 +100,7 @@ impl ExportDatabase {
                 name: "VictoriaMetrics",
                 types: &[ValueType::String],
                 step: 1_000_000,
+                begins_in_1970: true,
                 ..NONE
             },
             Self::QuestDb => Limits {
@@ -83,6 +112,15 @@ impl ExportDatabase {
             },
         }
     }
+}
+
+/// How many times another database cannot take as they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct BadTimes {
+    /// Those that it would cut.
+    cut: u64,
+    /// Those before 1970.
+    early: u64,
 }
 
 /// Bytes of names that are remembered.
@@ -103,8 +141,7 @@ pub(super) struct TargetCheck {
     measurements: BTreeMap<(String, String, Vec<u8>), Columns>,
     bytes: usize,
     is_full: bool,
-    /// Points whose times it would cut.
-    cut_times: u64,
+    bad_times: BadTimes,
 }
 
 impl TargetCheck {
@@ -114,7 +151,7 @@ impl TargetCheck {
             measurements: BTreeMap::new(),
             bytes: 0,
             is_full: false,
-            cut_times: 0,
+            bad_times: BadTimes::default(),
         }
     }
 
@@ -147,13 +184,10 @@ impl TargetCheck {
         }
     }
 
-    /// Looks at the times of points.
-    pub(super) fn see_times(&mut self, times: &[i64]) {
-        let step = self.limits.step;
-        if step > 1 {
-            let cut = times.iter().filter(|time| **time % step != 0);
-            self.cut_times += cut.count() as u64;
-        }
+    /// Adds what was found of the times of points.
+    pub(super) fn add_times(&mut self, found: BadTimes) {
+        self.bad_times.cut += found.cut;
+        self.bad_times.early += found.early;
     }
 
     /// What the database cannot take of all that was seen, a sentence each.
@@ -212,12 +246,17 @@ impl TargetCheck {
             "measurement",
             format!("with more tags than the {tags} of {name}"),
         );
-        if self.cut_times > 0 {
+        let BadTimes { cut, early } = self.bad_times;
+        if early > 0 {
+            let points = plural(early, "point");
+            found.push(format!("{points} before 1970, which {name} drops"));
+        }
+        if cut > 0 {
             let unit = match limits.step {
                 1000 => "microsecond",
                 _ => "millisecond",
             };
-            let points = plural(self.cut_times, "point");
+            let points = plural(cut, "point");
             found.push(format!("{points} with times that {name} cuts to a {unit}"));
         }
         if self.is_full {
@@ -292,7 +331,7 @@ mod tests {
             .map(|name| (&**name, ValueType::Float))
             .collect();
         see(&format!("wide{tags}"), &fields);
-        check.see_times(&[0, 1_000_000, 1_000_001, 2_001_000, -1]);
+        check.add_times(target.bad_times(&[0, 1_000_000, 1_000_001, 2_001_000, -1]));
         check.findings()
     }
 
@@ -319,6 +358,7 @@ mod tests {
             findings(ExportDatabase::VictoriaMetrics),
             [
                 "1 field of type string, which VictoriaMetrics does not take (cpu.note)",
+                "1 point before 1970, which VictoriaMetrics drops",
                 "3 points with times that VictoriaMetrics cuts to a millisecond",
             ]
         );

@@ -8,6 +8,7 @@ use super::resolve::{Resolution, ResolveRule};
 use super::schema::{ExportSchema, FieldSchema, MeasurementSchema};
 use crate::error::{Error, ErrorKind};
 use crate::ops::selection::missing;
+use crate::text::name_list;
 use crate::tsm::values::ValueType;
 
 /// The tables of a schema, by their measurements, and warnings about their columns.
@@ -48,7 +49,9 @@ fn ensure_found(schema: &ExportSchema, resolutions: &[Resolution]) -> Result<(),
         let named = all
             .clone()
             .filter(|(name, _)| text(name) == resolution.measurement);
+        let tags: Vec<&Box<[u8]>> = named.clone().flat_map(|(_, of)| &of.tags).collect();
         let columns: BTreeSet<String> = named
+            .clone()
             .flat_map(|(_, of)| of.fields.keys().chain(&of.tags).map(|name| text(name)))
             .collect();
         let (measurement, column) = (&resolution.measurement, &resolution.column);
@@ -66,6 +69,19 @@ fn ensure_found(schema: &ExportSchema, resolutions: &[Resolution]) -> Result<(),
                 column,
                 columns.iter().map(String::as_str),
             ));
+        }
+        let mut fields = named.flat_map(|(_, of)| of.fields.keys());
+        let is_field = fields.any(|name| text(name) == *column);
+        if !is_field && !matches!(resolution.rule, ResolveRule::Rename(_)) {
+            let tags: BTreeSet<String> = tags.iter().map(|name| text(name)).collect();
+            let tags: Vec<String> = tags.into_iter().collect();
+            return Err(ErrorKind::Refused
+                .error(format!(
+                    "-resolve {resolution}: '{column}' is a tag of '{measurement}', and tags are \
+                     strings; its tags are {}",
+                    name_list(&tags)
+                ))
+                .hint("name a field, or give the tag another name: M.TAG=>NAME"));
         }
     }
     Ok(())

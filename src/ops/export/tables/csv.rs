@@ -9,7 +9,10 @@ use flate2::write::GzEncoder;
 
 use super::csv_time::{TimeFormat, TimeText};
 use super::layout::TableLayout;
-use super::rows::{Losses, SeriesCells, TableOut, TableRows, as_text, push_as};
+use super::rows::{
+    Losses, PIECE, RowsContent, RowsMaker, RowsPiece, RowsSink, SeriesCells, TableOut, TableRows,
+    as_text, push_as,
+};
 use crate::tsm::points::{Column, Rows};
 use crate::tsm::values::Values;
 
@@ -19,11 +22,20 @@ const CHUNK: usize = 1 << 20;
 /// The rows of a table.
 pub(super) struct CsvRows {
     layout: Arc<TableLayout>,
-    time: TimeText,
     /// Whether each piece that is written is compressed on its own. As a file, they are one text.
     is_compressed: bool,
     has_header: bool,
     buffer: Vec<u8>,
+}
+
+/// Makes rows as text.
+pub(super) struct CsvMaker {
+    /// The layout of the table of the series.
+    layout: Option<Arc<TableLayout>>,
+    time: TimeText,
+    text: Vec<u8>,
+    points: u64,
+    losses: Losses,
     /// The cells of the tags, as rows of the series have them behind the time.
     tags: Vec<u8>,
     /// The columns of the fields of the series.
@@ -38,19 +50,12 @@ struct Numbers {
 }
 
 impl CsvRows {
-    pub(super) fn new(layout: Arc<TableLayout>, time: TimeFormat, is_compressed: bool) -> Self {
+    pub(super) fn new(layout: Arc<TableLayout>, is_compressed: bool) -> Self {
         Self {
             layout,
-            time: TimeText::new(time),
             is_compressed,
             has_header: false,
             buffer: Vec::new(),
-            tags: Vec::new(),
-            columns: Vec::new(),
-            numbers: Numbers {
-                integer: itoa::Buffer::new(),
-                float: zmij::Buffer::new(),
-            },
         }
     }
 
@@ -67,68 +72,16 @@ impl CsvRows {
         self.buffer.extend_from_slice(&rows);
         self.has_header = true;
     }
-
-    /// Writes a row; whether it has a value.
-    fn put_row(
-        &mut self,
-        cells: &[Option<Column<'_>>],
-        row: usize,
-        time: i64,
-        losses: &mut Losses,
-    ) -> bool {
-        self.time.put(time, &mut self.buffer, losses);
-        self.buffer.extend_from_slice(&self.tags);
-        let mut has_values = false;
-        for (cell, column) in cells.iter().zip(&self.layout.fields) {
-            self.buffer.push(b',');
-            let Some((values, at)) = cell.and_then(|cell| Some((cell.values, cell.at(row)?)))
-            else {
-                continue;
-            };
-            let own = column.value_type;
-            has_values |= match values.value_type() == own {
-                true => self.numbers.put(values, at, &mut self.buffer, losses),
-                false => {
-                    let mut converted = Values::new(own);
-                    push_as(&mut converted, values, at, losses);
-                    self.numbers.put(&converted, 0, &mut self.buffer, losses)
-                }
-            };
-        }
-        self.buffer.push(b'\n');
-        has_values
-    }
 }
 
 impl TableRows for CsvRows {
-    fn begin_series(&mut self, series: &SeriesCells<'_>) {
-        self.tags.clear();
-        for tag in &series.tags {
-            self.tags.push(b',');
-            if let Some(tag) = tag {
-                put_text(tag, &mut self.tags);
+    fn push(&mut self, rows: RowsContent, _: &mut Losses) {
+        if let RowsContent::Text(text) = rows {
+            match self.buffer.is_empty() {
+                true => self.buffer = text,
+                false => self.buffer.extend_from_slice(&text),
             }
         }
-        self.columns.clone_from(&series.fields);
-    }
-
-    fn push(&mut self, rows: &Rows<'_, '_>, losses: &mut Losses) -> u64 {
-        let mut cells = vec![None; self.layout.fields.len()];
-        for column in rows.columns() {
-            if let Some(to) = self.columns[column.field] {
-                cells[to] = Some(column);
-            }
-        }
-        let mut count = 0;
-        for (row, time) in rows.times.iter().enumerate() {
-            let start = self.buffer.len();
-            if self.put_row(&cells, row, *time, losses) {
-                count += 1;
-            } else {
-                self.buffer.truncate(start);
-            }
-        }
-        count
     }
 
     fn waiting(&self) -> usize {
@@ -159,6 +112,108 @@ impl TableRows for CsvRows {
 
     fn finish(&mut self, out: &mut TableOut<'_>) -> Result<u64> {
         self.write_out(out)
+    }
+}
+
+impl CsvMaker {
+    pub(super) fn new(time: TimeFormat) -> Self {
+        Self {
+            layout: None,
+            time: TimeText::new(time),
+            text: Vec::new(),
+            points: 0,
+            losses: Losses::default(),
+            tags: Vec::new(),
+            columns: Vec::new(),
+            numbers: Numbers {
+                integer: itoa::Buffer::new(),
+                float: zmij::Buffer::new(),
+            },
+        }
+    }
+
+    /// Writes a row; whether it has a value.
+    fn put_row(
+        &mut self,
+        layout: &TableLayout,
+        cells: &[Option<Column<'_>>],
+        row: usize,
+        time: i64,
+    ) -> bool {
+        let losses = &mut self.losses;
+        self.time.put(time, &mut self.text, losses);
+        self.text.extend_from_slice(&self.tags);
+        let mut has_values = false;
+        for (cell, column) in cells.iter().zip(&layout.fields) {
+            self.text.push(b',');
+            let Some((values, at)) = cell.and_then(|cell| Some((cell.values, cell.at(row)?)))
+            else {
+                continue;
+            };
+            let own = column.value_type;
+            has_values |= match values.value_type() == own {
+                true => self.numbers.put(values, at, &mut self.text, losses),
+                false => {
+                    let mut converted = Values::new(own);
+                    push_as(&mut converted, values, at, losses);
+                    self.numbers.put(&converted, 0, &mut self.text, losses)
+                }
+            };
+        }
+        self.text.push(b'\n');
+        has_values
+    }
+}
+
+impl RowsMaker for CsvMaker {
+    fn begin_series(&mut self, layout: &Arc<TableLayout>, series: SeriesCells) {
+        self.layout = Some(Arc::clone(layout));
+        self.tags.clear();
+        for tag in &series.tags {
+            self.tags.push(b',');
+            if let Some(tag) = tag {
+                put_text(tag, &mut self.tags);
+            }
+        }
+        self.columns = series.fields;
+    }
+
+    fn add(&mut self, rows: &Rows<'_, '_>, out: &mut RowsSink<'_>) -> Result<u64> {
+        let Some(layout) = self.layout.clone() else {
+            return Ok(0);
+        };
+        let mut cells = vec![None; layout.fields.len()];
+        for column in rows.columns() {
+            if let Some(to) = self.columns[column.field] {
+                cells[to] = Some(column);
+            }
+        }
+        let mut count = 0;
+        for (row, time) in rows.times.iter().enumerate() {
+            let start = self.text.len();
+            if !self.put_row(&layout, &cells, row, *time) {
+                self.text.truncate(start);
+                continue;
+            }
+            (self.points, count) = (self.points + 1, count + 1);
+            if self.text.len() > PIECE {
+                out(self.take())?;
+            }
+        }
+        Ok(count)
+    }
+
+    fn losses(&mut self) -> &mut Losses {
+        &mut self.losses
+    }
+
+    fn take(&mut self) -> RowsPiece {
+        let next = Vec::with_capacity(self.text.len().min(PIECE + PIECE / 4));
+        RowsPiece {
+            content: RowsContent::Text(std::mem::replace(&mut self.text, next)),
+            points: std::mem::take(&mut self.points),
+            losses: std::mem::take(&mut self.losses),
+        }
     }
 }
 

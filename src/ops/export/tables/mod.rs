@@ -2,25 +2,27 @@
 //!
 //! Which columns a table has is known from a [`schema`] of all shards before any of it is written:
 //! [`layout`] makes columns of it, and [`conflicts`] refuses what cannot be one unless [`resolve`]
-//! says what it becomes. Each shard goes through all measurements, so the [`rows`] of many tables
-//! may wait at a time: of a bounded size together, and written to the file of their table when
-//! they are due. No file is open in between.
+//! says what it becomes. A [`formatter`] makes rows of points. Each shard goes through all
+//! measurements, so the [`rows`] of many tables may wait at a time: of a bounded size together, and
+//! written to the file of their table when they are due. No file is open in between.
 
 mod columns;
 mod conflicts;
 mod csv;
 mod csv_time;
 mod file_name;
+mod formatter;
 mod layout;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(feature = "parquet")]
 mod parquet_columns;
+#[cfg(feature = "parquet")]
+mod parquet_rows;
 mod resolve;
 mod rows;
 mod schema;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,13 +39,12 @@ use crate::ops::prepared::Told;
 use crate::shard::{Name, ShardPath};
 use crate::text::{name_list, plural};
 use crate::time::{from_nanos, stamp};
-use crate::tsm::points::{Rows, SeriesPoints};
-use crate::tsm::series::split_key;
 use columns::layouts;
 use csv::CsvRows;
 use file_name::file_name;
+use formatter::{Layouts, TableFormatter, TablePiece};
 use layout::TableLayout;
-use rows::{Losses, MOST_WAITING, SeriesCells, TableOut, TableRows, as_text};
+use rows::{Losses, MOST_WAITING, TableOut, TableRows};
 
 pub use csv_time::TimeFormat;
 pub use resolve::Resolution;
@@ -91,33 +92,23 @@ impl TableFormat {
     }
 }
 
-/// Which layout each measurement of a policy has.
-type LayoutPlaces = HashMap<Box<[u8]>, usize>;
-
 /// Writes points as tables.
 pub(super) struct TableWriter<'a> {
     format: TableFormat,
     target: ExportOut<'a>,
-    layouts: Vec<Arc<TableLayout>>,
-    /// Which layout a measurement has, by policies.
-    places: BTreeMap<(Name, Name), LayoutPlaces>,
+    layouts: Arc<Layouts>,
     /// Whether each shard group has tables of its own, and what the names of these have of the
     /// group of each shard.
     is_split: bool,
     groups: HashMap<ShardPath, String>,
-    maker: RowsMaker,
+    #[cfg(feature = "parquet")]
+    footers: parquet::Footers,
     /// The tables that are being written, by their layouts.
     tables: BTreeMap<usize, Table>,
     written: Vec<ExportedTable>,
     shard: Option<ShardPath>,
-    /// The measurement of the series, as keys have it, and its layout.
-    measurement: Vec<u8>,
-    layout: Option<usize>,
-    /// The columns of the fields of the series.
-    columns: Vec<Option<usize>>,
     /// Bytes that wait in all tables.
     waiting: usize,
-    has_points: bool,
     tally: ExportTally,
     /// What was lost of the shard, and of all before it.
     losses: Losses,
@@ -129,51 +120,6 @@ struct Table {
     rows: Box<dyn TableRows>,
     file: PathBuf,
     counted: ExportedTable,
-}
-
-/// Makes the rows of tables.
-struct RowsMaker {
-    format: TableFormat,
-    #[cfg(feature = "parquet")]
-    footers: parquet::Footers,
-}
-
-impl RowsMaker {
-    fn new(format: TableFormat) -> Result<Self> {
-        #[cfg(not(feature = "parquet"))]
-        if matches!(format, TableFormat::Parquet { .. }) {
-            return Err(ErrorKind::Refused
-                .error("this snap was built without Parquet")
-                .hint("build it with the feature parquet, or write -format csv")
-                .into());
-        }
-        Ok(Self {
-            format,
-            #[cfg(feature = "parquet")]
-            footers: parquet::Footers::new()?,
-        })
-    }
-
-    fn rows(&self, layout: &Arc<TableLayout>) -> Box<dyn TableRows> {
-        let layout = layout.clone();
-        match self.format {
-            TableFormat::Csv {
-                time,
-                is_compressed,
-            } => Box::new(CsvRows::new(layout, time, is_compressed)),
-            #[cfg(feature = "parquet")]
-            TableFormat::Parquet { is_naive } => Box::new(parquet::ParquetRows::new(
-                layout,
-                is_naive,
-                self.footers.clone(),
-            )),
-            // Making rows of it was refused.
-            #[cfg(not(feature = "parquet"))]
-            TableFormat::Parquet { .. } => {
-                Box::new(CsvRows::new(layout, TimeFormat::Rfc3339, false))
-            }
-        }
-    }
 }
 
 impl<'a> TableWriter<'a> {
@@ -190,18 +136,12 @@ impl<'a> TableWriter<'a> {
         target: ExportOut<'a>,
         context: Context<'_>,
     ) -> Result<Self> {
-        let maker = RowsMaker::new(options.format)?;
+        ensure_built(options.format)?;
         let (layouts, warnings) = layouts(schema, &options.resolutions)?;
         if let ExportOut::Files(_) | ExportOut::Stream(_) = target {
             ensure_one(&layouts)?;
         }
         warnings.iter().for_each(|warning| context.warn(warning));
-        let mut places: BTreeMap<_, HashMap<_, _>> = BTreeMap::new();
-        for (nth, layout) in layouts.iter().enumerate() {
-            let policy = (layout.database.clone(), layout.policy.clone());
-            let measurements = places.entry(policy).or_default();
-            measurements.insert(layout.measurement.clone(), nth);
-        }
         let groups = match options.split {
             true => group_names(data.live_shards()),
             false => HashMap::new(),
@@ -209,42 +149,39 @@ impl<'a> TableWriter<'a> {
         Ok(Self {
             format: options.format,
             target,
-            layouts: layouts.into_iter().map(Arc::new).collect(),
-            places,
+            layouts: Arc::new(Layouts::new(layouts)),
             is_split: options.split,
             groups,
-            maker,
+            #[cfg(feature = "parquet")]
+            footers: parquet::Footers::new()?,
             tables: BTreeMap::new(),
             written: Vec::new(),
             shard: None,
-            measurement: Vec::new(),
-            layout: None,
-            columns: Vec::new(),
             waiting: 0,
-            has_points: false,
             tally: ExportTally::default(),
             losses: Losses::default(),
             lost_before: Losses::default(),
         })
     }
 
-    /// The layout of the series whose key it is, if it was in the schema.
-    fn find_layout(&mut self, key: &[u8]) -> Option<usize> {
-        let (series, _) = split_key(key);
-        let escaped = series.escaped_measurement();
-        if self.measurement != escaped || self.layout.is_none() {
-            self.measurement.clear();
-            self.measurement.extend_from_slice(escaped);
-            let shard = self.shard.as_ref()?;
-            let policy = (shard.database.clone(), shard.retention_policy.clone());
-            let layouts = self.places.get(&policy);
-            self.layout = layouts.and_then(|all| all.get(&*series.measurement()).copied());
+    /// The rows of a new table.
+    fn rows(&self, layout: &Arc<TableLayout>) -> Box<dyn TableRows> {
+        let layout = layout.clone();
+        match self.format {
+            #[cfg(feature = "parquet")]
+            TableFormat::Parquet { is_naive } => {
+                let footers = self.footers.clone();
+                Box::new(parquet::ParquetRows::new(layout, is_naive, footers))
+            }
+            // Without Parquet, it was refused.
+            #[cfg(not(feature = "parquet"))]
+            TableFormat::Parquet { .. } => Box::new(CsvRows::new(layout, false)),
+            TableFormat::Csv { is_compressed, .. } => Box::new(CsvRows::new(layout, is_compressed)),
         }
-        self.layout
     }
 
     fn new_table(&self, nth: usize) -> Table {
-        let layout = &self.layouts[nth];
+        let layout = self.layouts.at(nth);
         let mut ending = self.format.ending().to_owned();
         let shard = self.shard.as_ref();
         if let Some(group) = shard.and_then(|shard| self.groups.get(shard)) {
@@ -255,7 +192,7 @@ impl<'a> TableWriter<'a> {
         let mut file: PathBuf = folders.iter().collect();
         file.push(file_name(&layout.measurement, &ending));
         Table {
-            rows: self.maker.rows(layout),
+            rows: self.rows(layout),
             counted: ExportedTable {
                 file: match self.target {
                     ExportOut::Files(_) | ExportOut::Stream(_) => None,
@@ -271,11 +208,6 @@ impl<'a> TableWriter<'a> {
         }
     }
 
-    fn end_series(&mut self) {
-        self.tally.series += u64::from(self.has_points);
-        self.has_points = false;
-    }
-
     /// Writes what waits of a table.
     fn write_out(&mut self, nth: usize, is_over: bool) -> Result<()> {
         let Some(table) = self.tables.get_mut(&nth) else {
@@ -287,7 +219,7 @@ impl<'a> TableWriter<'a> {
             false => table.rows.write_out(out),
         };
         let bytes = match &mut self.target {
-            ExportOut::Files(files) => write(&mut **files),
+            ExportOut::Files(files) => write(&mut **files).with_context(|| files.writing()),
             ExportOut::Stream(out) => write(&mut **out),
             ExportOut::Directory(directory) => {
                 let mut file = match table.counted.bytes {
@@ -324,18 +256,21 @@ impl<'a> TableWriter<'a> {
     fn end_tables(&mut self) -> Result<()> {
         let open: Vec<usize> = self.tables.keys().copied().collect();
         for nth in open {
-            if self
-                .tables
-                .get(&nth)
-                .is_some_and(|table| table.counted.points > 0)
-            {
-                self.write_out(nth, true)?;
-            }
+            self.write_out(nth, true)?;
             let table = self.tables.remove(&nth);
-            let table = table.filter(|table| table.counted.points > 0);
             self.written.extend(table.map(|table| table.counted));
         }
         Ok(())
+    }
+}
+
+/// Refuses a format that this program was built without.
+fn ensure_built(format: TableFormat) -> Result<(), Error> {
+    match format {
+        TableFormat::Parquet { .. } if !cfg!(feature = "parquet") => Err(ErrorKind::Refused
+            .error("this snap was built without Parquet")
+            .hint("build it with the feature parquet, or write -format csv")),
+        _ => Ok(()),
     }
 }
 
@@ -390,6 +325,8 @@ fn group_names(shards: impl Iterator<Item = Shard>) -> HashMap<ShardPath, String
 }
 
 impl PointsWriter for TableWriter<'_> {
+    type Formatter = TableFormatter;
+
     fn begin_shard(&mut self, shard: &ShardPath) -> Result<()> {
         let is_same_group = self.shard.as_ref().is_some_and(|last| {
             last.database == shard.database
@@ -401,72 +338,33 @@ impl PointsWriter for TableWriter<'_> {
             self.end_tables()?;
         }
         self.shard = Some(shard.clone());
-        self.layout = None;
         Ok(())
     }
 
-    fn begin_series(&mut self, series: &SeriesPoints<'_, '_>, _: &mut Told) -> Result<bool> {
-        self.end_series();
-        self.columns.clear();
-        let (key, _) = split_key(series.key());
-        // What has no column may have no points either.
-        let Some(nth) = self.find_layout(series.key()) else {
-            return Ok(true);
+    fn formatter(&self) -> TableFormatter {
+        TableFormatter::new(self.format, &self.layouts, self.shard.as_ref())
+    }
+
+    fn put(&mut self, TablePiece { table: nth, rows }: TablePiece) -> Result<()> {
+        self.losses += rows.losses;
+        self.tally.points += rows.points;
+        let Some(nth) = nth.filter(|_| rows.points > 0) else {
+            return Ok(());
         };
-        let layout = self.layouts[nth].clone();
-        let mut tags: Vec<Option<Cow<'_, str>>> = vec![None; layout.tags.len()];
-        for (tag, value) in key.tags() {
-            let Some(at) = layout.tag(&tag) else {
-                return Ok(true);
-            };
-            let text = as_text(&value, &mut self.losses).into_owned();
-            tags[at].get_or_insert(Cow::Owned(text));
-        }
-        let fields = series.fields();
-        let fields = fields.map(|(name, value_type)| layout.field(name, value_type));
-        let fields: Vec<Option<usize>> = fields.collect();
-        self.columns.clone_from(&fields);
         if !self.tables.contains_key(&nth) {
             let table = self.new_table(nth);
             self.tables.insert(nth, table);
         }
         if let Some(table) = self.tables.get_mut(&nth) {
-            table.rows.begin_series(&SeriesCells { tags, fields });
+            let before = table.rows.waiting();
+            table.rows.push(rows.content, &mut self.losses);
+            table.counted.points += rows.points;
+            self.waiting += table.rows.waiting().saturating_sub(before);
         }
-        Ok(true)
-    }
-
-    fn write(&mut self, rows: &Rows<'_, '_>) -> Result<()> {
-        let mut has_columns = false;
-        for column in rows.columns() {
-            match self.columns.get(column.field) {
-                Some(Some(_)) => has_columns = true,
-                _ => {
-                    let places = (0..rows.times.len()).filter_map(|row| column.at(row));
-                    self.losses.unforeseen += places.count() as u64;
-                }
-            }
-        }
-        if !has_columns {
-            return Ok(());
-        }
-        let Some((nth, table)) = self.layout.and_then(|nth| {
-            let table = self.tables.get_mut(&nth)?;
-            Some((nth, table))
-        }) else {
-            return Ok(());
-        };
-        let before = table.rows.waiting();
-        let points = table.rows.push(rows, &mut self.losses);
-        table.counted.points += points;
-        self.tally.points += points;
-        self.has_points |= points > 0;
-        self.waiting += table.rows.waiting().saturating_sub(before);
         self.write_due(nth)
     }
 
     fn end_shard(&mut self, told: &mut Told) -> Result<()> {
-        self.end_series();
         let (lost, before) = (self.losses, self.lost_before);
         self.lost_before = lost;
         let left_out = lost.not_numbers - before.not_numbers;

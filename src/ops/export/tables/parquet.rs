@@ -4,13 +4,14 @@
 //! in memory, as there may be many tables: it is kept as the footer of a file with this one row
 //! group, in a file that all tables have in common.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use parquet::basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical};
 use parquet::column::writer::ColumnWriter;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter,
     RowGroupMetaData, SortingColumn,
@@ -21,14 +22,14 @@ use parquet::schema::types::{ColumnPath, SchemaDescPtr, SchemaDescriptor, Type};
 
 use super::layout::{TIME, TableLayout};
 use super::parquet_columns::{FieldValues, TagValues, write_times};
-use super::rows::{Losses, MOST_WAITING, SeriesCells, TableOut, TableRows};
+use super::parquet_rows::SeriesRows;
+use super::rows::{Losses, MOST_WAITING, PIECE, RowsContent, SeriesCells, TableOut, TableRows};
 use crate::io::read_at::ReadAt;
 use crate::io::scratch::{Spool, scratch_dir, scratch_error};
-use crate::tsm::points::Rows;
 use crate::tsm::values::ValueType;
 
-/// The most rows of a row group.
-const MOST_ROWS: usize = 1 << 20;
+/// From how many rows on a row group is written; with another piece, they are a million (2^20).
+const MOST_ROWS: usize = (1 << 20) - PIECE / 8;
 /// What a column takes besides its values.
 const COLUMN_BYTES: usize = 160;
 /// How a file begins and ends.
@@ -96,25 +97,15 @@ pub(super) struct ParquetRows {
     fields: Vec<FieldValues>,
     /// Bytes of what waits in the columns.
     waiting: usize,
-    series: Series,
     order: Order,
-}
-
-/// The series whose rows come.
-#[derive(Default)]
-struct Series {
-    tags: Vec<Option<String>>,
-    /// The columns of its fields.
-    fields: Vec<Option<usize>>,
-    is_new: bool,
 }
 
 /// Whether the rows that wait are sorted, as far as was seen: by tags, then by time.
 #[derive(Default)]
 struct Order {
     is_broken: bool,
-    /// The tags and the time of the last row, if there is one.
-    last: Option<(Vec<Option<String>>, i64)>,
+    /// The series and the time of the last row, if there is one.
+    last: Option<(Arc<SeriesCells>, i64)>,
 }
 
 impl ParquetRows {
@@ -130,25 +121,39 @@ impl ParquetRows {
             tags: Vec::new(),
             fields: Vec::new(),
             waiting: 0,
-            series: Series::default(),
             order: Order::default(),
         }
     }
 
-    /// Looks whether rows of the series from `first` to `last` follow those before them.
-    fn note_order(&mut self, first: i64, last: i64) {
-        let series = &mut self.series;
-        if let Some((tags, time)) = &mut self.order.last {
-            let follows = match std::mem::take(&mut series.is_new) {
-                true => (&*tags, *time) < (&series.tags, first),
-                false => *time < first,
+    /// Looks whether rows of a series follow those before them.
+    fn note_order(&mut self, rows: &SeriesRows) {
+        let (Some(first), Some(last)) = (rows.times.first(), rows.times.last()) else {
+            return;
+        };
+        if let Some((series, time)) = &self.order.last {
+            let follows = match rows.are_first {
+                true => (&series.tags, time) < (&rows.series.tags, first),
+                false => time < first,
             };
             self.order.is_broken |= !follows;
-            tags.clone_from(&series.tags);
-            *time = last;
-        } else {
-            series.is_new = false;
-            self.order.last = Some((series.tags.clone(), last));
+        }
+        self.order.last = Some((Arc::clone(&rows.series), *last));
+    }
+
+    /// Adds rows of a series.
+    fn push_series(&mut self, rows: &SeriesRows, losses: &mut Losses) {
+        if self.fields.is_empty() {
+            self.make_columns();
+        }
+        self.note_order(rows);
+        let (start, count) = (self.times.len(), rows.times.len());
+        self.times.extend_from_slice(&rows.times);
+        self.waiting += count * 8;
+        for (values, tag) in self.tags.iter_mut().zip(&rows.series.tags) {
+            self.waiting += values.push(tag.as_deref(), count);
+        }
+        for column in &rows.columns {
+            self.waiting += self.fields[column.column].push(column, start, count, losses);
         }
     }
 
@@ -299,35 +304,12 @@ impl ParquetRows {
 }
 
 impl TableRows for ParquetRows {
-    fn begin_series(&mut self, series: &SeriesCells<'_>) {
-        let tags = series.tags.iter();
-        self.series = Series {
-            tags: tags.map(|tag| tag.as_deref().map(str::to_owned)).collect(),
-            fields: series.fields.clone(),
-            is_new: true,
-        };
-    }
-
-    fn push(&mut self, rows: &Rows<'_, '_>, losses: &mut Losses) -> u64 {
-        let (Some(first), Some(last)) = (rows.times.first(), rows.times.last()) else {
-            return 0;
-        };
-        if self.fields.is_empty() {
-            self.make_columns();
+    fn push(&mut self, rows: RowsContent, losses: &mut Losses) {
+        if let RowsContent::Values(series) = rows {
+            series
+                .iter()
+                .for_each(|rows| self.push_series(rows, losses));
         }
-        self.note_order(*first, *last);
-        let (start, count) = (self.times.len(), rows.times.len());
-        self.times.extend_from_slice(rows.times);
-        self.waiting += count * 8;
-        for (values, tag) in self.tags.iter_mut().zip(&self.series.tags) {
-            self.waiting += values.push(tag.as_deref(), count);
-        }
-        for column in rows.columns() {
-            if let Some(to) = self.series.fields[column.field] {
-                self.waiting += self.fields[to].push(column, start, count, losses);
-            }
-        }
-        count as u64
     }
 
     fn waiting(&self) -> usize {
@@ -345,13 +327,25 @@ impl TableRows for ParquetRows {
             self.written = MAGIC.len() as u64;
         }
         if !self.times.is_empty() {
-            self.write_row_group(out)?;
+            self.write_row_group(out).map_err(of_system)?;
         }
         Ok(self.written - before)
     }
 
     fn finish(&mut self, out: &mut TableOut<'_>) -> Result<u64> {
         Ok(self.write_out(out)? + self.write_footer(out)?)
+    }
+}
+
+/// The system's error, where the library carries one: it would say it twice.
+fn of_system(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast() {
+        Ok(ParquetError::External(carried)) => match carried.downcast::<io::Error>() {
+            Ok(error) => (*error).into(),
+            Err(other) => anyhow::Error::from_boxed(other),
+        },
+        Ok(other) => other.into(),
+        Err(error) => error,
     }
 }
 

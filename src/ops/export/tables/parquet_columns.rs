@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use parquet::column::writer::{ColumnWriter, ColumnWriterImpl};
 use parquet::data_type::{ByteArray, ByteArrayType};
 
+use super::parquet_rows::ColumnRows;
 use super::rows::{Losses, push_as};
-use crate::tsm::points::Column;
 use crate::tsm::values::{Strings, ValueType, Values};
 
 /// Rows that are written at a time.
@@ -115,24 +115,21 @@ impl FieldValues {
     /// Adds values of rows from `start` on; how many bytes that took.
     pub(super) fn push(
         &mut self,
-        column: Column<'_>,
+        column: &ColumnRows,
         start: usize,
         rows: usize,
         losses: &mut Losses,
     ) -> usize {
         let (before, text_before) = (self.values.len(), text_bytes(&self.values));
         let mut bytes = self.fill(start);
-        if column.is_whole() {
-            bytes += self.present.push(true, rows);
-            let first = column.at(0).unwrap_or(0);
-            extend(&mut self.values, column.values, first, rows, losses);
-        } else {
-            for row in 0..rows {
-                let place = column.at(row);
-                bytes += self.present.push(place.is_some(), 1);
-                if let Some(at) = place {
-                    extend(&mut self.values, column.values, at, 1, losses);
-                }
+        extend(&mut self.values, &column.values, losses);
+        match &column.present {
+            None => bytes += self.present.push(true, rows),
+            Some(present) => {
+                let present = present.iter();
+                bytes += present
+                    .map(|is_there| self.present.push(*is_there, 1))
+                    .sum::<usize>();
             }
         }
         self.rows = start + rows;
@@ -254,16 +251,14 @@ pub(super) fn write_times(times: &[i64], column: &mut ColumnWriter<'_>) -> Resul
     Ok(())
 }
 
-/// Adds values from one on, so many.
-fn extend(to: &mut Values, from: &Values, first: usize, count: usize, losses: &mut Losses) {
-    let range = first..first + count;
-    match (&mut *to, from) {
-        (Values::Float(to), Values::Float(from)) => to.extend_from_slice(&from[range]),
-        (Values::Integer(to), Values::Integer(from)) => to.extend_from_slice(&from[range]),
-        (Values::Boolean(to), Values::Boolean(from)) => to.extend_from_slice(&from[range]),
-        (Values::Unsigned(to), Values::Unsigned(from)) => to.extend_from_slice(&from[range]),
-        _ => range.for_each(|at| push_as(to, from, at, losses)),
+/// Adds all values.
+fn extend(to: &mut Values, from: &Values, losses: &mut Losses) {
+    let is_text = to.value_type() == ValueType::String;
+    if to.value_type() == from.value_type() && !is_text {
+        to.extend_from(from, 0..from.len());
+        return;
     }
+    (0..from.len()).for_each(|at| push_as(to, from, at, losses));
 }
 
 /// Bytes of the texts.

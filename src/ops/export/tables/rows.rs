@@ -3,25 +3,31 @@
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::ops::AddAssign;
+use std::sync::Arc;
 
 use anyhow::Result;
 
+use super::super::points_writer::PieceSink;
+use super::layout::TableLayout;
+#[cfg(feature = "parquet")]
+use super::parquet_rows::SeriesRows;
 use crate::tsm::points::Rows;
 use crate::tsm::values::Values;
 
 /// Bytes of rows that wait, of all tables together. More are written.
 pub(super) const MOST_WAITING: usize = 8 << 20;
 
+/// Bytes of a piece of rows, near enough.
+pub(super) const PIECE: usize = 256 << 10;
+
 /// Where the bytes of a table go.
 pub(super) type TableOut<'a> = dyn Write + Send + 'a;
 
 /// Rows in one format, which wait in memory until they are written.
 pub(super) trait TableRows {
-    /// Turns to a series.
-    fn begin_series(&mut self, series: &SeriesCells<'_>);
-
-    /// Adds points of the series; how many became rows.
-    fn push(&mut self, rows: &Rows<'_, '_>, losses: &mut Losses) -> u64;
+    /// Adds rows.
+    fn push(&mut self, rows: RowsContent, losses: &mut Losses);
 
     /// How many bytes wait, near enough.
     fn waiting(&self) -> usize;
@@ -44,10 +50,54 @@ pub(super) trait TableRows {
     fn finish(&mut self, out: &mut TableOut<'_>) -> Result<u64>;
 }
 
+/// Some rows of a table, as whoever reads the points passes them on.
+#[derive(Default)]
+pub(super) struct RowsPiece {
+    pub content: RowsContent,
+    /// How many points they are of.
+    pub points: u64,
+    pub losses: Losses,
+}
+
+#[derive(Default)]
+pub(super) enum RowsContent {
+    #[default]
+    Nothing,
+    /// Rows as text.
+    Text(Vec<u8>),
+    /// Rows as values.
+    #[cfg(feature = "parquet")]
+    Values(Vec<SeriesRows>),
+}
+
+/// Where pieces go.
+pub(super) type RowsSink<'s> = PieceSink<'s, RowsPiece>;
+
+/// Makes rows of one format.
+pub(super) trait RowsMaker: Send {
+    /// Turns to a series of the table with a layout.
+    fn begin_series(&mut self, layout: &Arc<TableLayout>, series: SeriesCells);
+
+    /// Adds points of the series, and passes on pieces that are large enough; how many points became
+    /// rows.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    fn add(&mut self, rows: &Rows<'_, '_>, out: &mut RowsSink<'_>) -> Result<u64>;
+
+    /// What is lost of the rows that wait.
+    fn losses(&mut self) -> &mut Losses;
+
+    /// The rows that wait.
+    fn take(&mut self) -> RowsPiece;
+}
+
 /// What the rows of a series have in common.
-pub(super) struct SeriesCells<'a> {
+#[derive(Debug, Clone, Default)]
+pub(super) struct SeriesCells {
     /// The value of each tag of the table, where the series has one.
-    pub tags: Vec<Option<Cow<'a, str>>>,
+    pub tags: Vec<Option<String>>,
     /// The column of each field of the series.
     pub fields: Vec<Option<usize>>,
 }
@@ -67,6 +117,16 @@ pub(super) struct Losses {
     pub cut_times: u64,
 }
 
+impl AddAssign for Losses {
+    fn add_assign(&mut self, more: Self) {
+        self.not_numbers += more.not_numbers;
+        self.unforeseen += more.unforeseen;
+        self.not_text += more.not_text;
+        self.inexact += more.inexact;
+        self.cut_times += more.cut_times;
+    }
+}
+
 /// Bytes as text: what is none is replaced, as influxd answers it.
 pub(super) fn as_text<'a>(bytes: &'a [u8], losses: &mut Losses) -> Cow<'a, str> {
     let text = String::from_utf8_lossy(bytes);
@@ -74,7 +134,7 @@ pub(super) fn as_text<'a>(bytes: &'a [u8], losses: &mut Losses) -> Cow<'a, str> 
     text
 }
 
-/// Adds a value to those of a column, as what they are.
+/// Adds a value to those of a column, as what the column takes.
 pub(super) fn push_as(to: &mut Values, from: &Values, at: usize, losses: &mut Losses) {
     match to {
         Values::Float(to) => {
