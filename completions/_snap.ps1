@@ -202,7 +202,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             break
         }
         'snap;stats' {
-            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Read the shards of the server at this address instead')
+            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Read the server at this address, in place of a backup')
             [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its meta directory')
             [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its data directory')
             [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'Its WAL directory [default: wal beside -datadir]')
@@ -344,7 +344,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             break
         }
         'snap;export' {
-            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Export from the server at this address instead')
+            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Read the server at this address, in place of a backup')
             [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its meta directory')
             [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its data directory')
             [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'Its WAL directory [default: wal beside -datadir]')
@@ -356,6 +356,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--lponly', '--lponly', [CompletionResultType]::ParameterName, 'Leave out the statements before the points')
             [CompletionResult]::new('--newline', '--newline', [CompletionResultType]::ParameterName, 'How to treat line feeds in strings of line protocol [default: keep]')
             [CompletionResult]::new('--target', '--target', [CompletionResultType]::ParameterName, 'Report what this database cannot take; influxdb1 to 3, victoriametrics or questdb')
+            [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'How many threads read and write points at a time')
             [CompletionResult]::new('--epoch', '--epoch', [CompletionResultType]::ParameterName, 'Write times of CSV as counts of this unit since 1970 [default: RFC 3339]')
             [CompletionResult]::new('--time', '--time', [CompletionResultType]::ParameterName, 'Write times of Parquet with UTC as their zone, or without one [default: utc]')
             [CompletionResult]::new('--split', '--split', [CompletionResultType]::ParameterName, 'Write tables into a file for each shard group')
@@ -387,7 +388,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             break
         }
         'snap;diff' {
-            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Take the server at this address for B')
+            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Read the server at this address, in place of a backup')
             [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its meta directory')
             [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its data directory')
             [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'Its WAL directory [default: wal beside -datadir]')
