@@ -17,11 +17,14 @@ use crate::shard::{Name, ShardPath};
 use crate::tsm::points::{Rows, SeriesPoints};
 use crate::tsm::series::split_key;
 
+/// Which layout each measurement of a policy has.
+type LayoutPlaces = HashMap<Box<[u8]>, usize>;
+
 /// The layouts of all tables.
 pub(super) struct Layouts {
     all: Vec<Arc<TableLayout>>,
-    /// Which of them the measurements of each policy have.
-    places: BTreeMap<(Name, Name), HashMap<Box<[u8]>, usize>>,
+    /// By policies.
+    places: BTreeMap<(Name, Name), LayoutPlaces>,
 }
 
 /// Rows of one table, or of none where only losses are told.
@@ -46,7 +49,7 @@ pub(in crate::ops::export) struct TableFormatter {
 
 impl Layouts {
     pub(super) fn new(layouts: Vec<TableLayout>) -> Self {
-        let mut places: BTreeMap<_, HashMap<_, _>> = BTreeMap::new();
+        let mut places: BTreeMap<_, LayoutPlaces> = BTreeMap::new();
         for (nth, layout) in layouts.iter().enumerate() {
             let policy = (layout.database.clone(), layout.policy.clone());
             let measurements = places.entry(policy).or_default();
