@@ -2,24 +2,19 @@
 
 use anyhow::Result;
 use clap::Args;
-use jiff::Timestamp;
 
 use super::ending::Ending;
 use super::flags::server::ConnectionArgs;
 use super::flags::sides::{SideArg, side};
 use super::flags::{InfluxdArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
+use super::render::differences::print_differences;
 use super::render::json;
-use super::render::messages::diff::{
-    DiffState, DiffSummary, SidePlace, example_lines, policy_line,
-};
+use super::render::messages::diff::{DiffState, DiffSummary, SidePlace};
 use super::render::output::Output;
-use super::render::table::{Column, Table, time};
-use super::render::width::columns;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, hint, kind_of, told};
-use crate::ops::{DiffOptions, DiffReport, DiffSource, MeasurementDiff, RestoreSelection, diff};
+use crate::ops::{DiffOptions, DiffReport, DiffSource, RestoreSelection, diff};
 use crate::repository::Location;
-use crate::text::plural;
 
 /// Compare two sets, servers or data directories, point by point
 ///
@@ -107,9 +102,6 @@ const EXAMPLES: &str = "\
 /// What A and B can be.
 const SIDES: &str = "A and B are each PATH, PATH::SET, influxd://HOST:PORT or influxd:///DIR";
 
-/// How many series are shown without -verbose.
-const EXAMPLES_SHOWN: usize = 10;
-
 impl DiffArgs {
     /// The repositories that were named.
     pub(crate) fn repositories(&self) -> Vec<&Location> {
@@ -190,37 +182,7 @@ impl DiffArgs {
         let [a, b] = places;
         output.line(&format!("A: {}", a.words()))?;
         output.line(&format!("B: {}", b.words()))?;
-        for policy in &report.policies {
-            output.line(&policy_line(policy))?;
-        }
-        let differ: Vec<&MeasurementDiff> = report
-            .measurements
-            .iter()
-            .filter(|of| has_differences(of))
-            .collect();
-        if differ.is_empty() {
-            return Ok(());
-        }
-        let table = table(&differ);
-        output.lines(&format!("{}\n", table.print(columns()).text))?;
-        let mut lines = differ
-            .iter()
-            .flat_map(|of| example_lines(of, report.contains));
-        let shown = match self.output.is_verbose() {
-            true => usize::MAX,
-            false => EXAMPLES_SHOWN,
-        };
-        for line in lines.by_ref().take(shown) {
-            output.line(&line)?;
-        }
-        let more = lines.count();
-        if more > 0 {
-            output.line(&format!(
-                "and {} more: see -verbose",
-                plural(more, "example")
-            ))?;
-        }
-        Ok(())
+        print_differences(report, self.output.is_verbose(), output)
     }
 }
 
@@ -258,46 +220,4 @@ fn place(side: &SideArg, report: &DiffReport, at: usize) -> SidePlace {
         set: report.sets[at].as_ref().map(|set| set.as_str().to_owned()),
         shards: report.shards[at],
     }
-}
-
-/// Whether anything is to be shown of a measurement, be it allowed or not.
-fn has_differences(of: &MeasurementDiff) -> bool {
-    [&of.only_in_a, &of.only_in_b, &of.different]
-        .iter()
-        .any(|points| points.points > 0)
-}
-
-fn table(measurements: &[&MeasurementDiff]) -> Table {
-    let mut table = Table::new(vec![
-        Column::text("DATABASE").shrinks_to(12).goes(4),
-        Column::text("POLICY").shrinks_to(8).goes(3),
-        Column::text("MEASUREMENT").shrinks_to(16),
-        Column::number("SAME"),
-        Column::number("ONLY IN A"),
-        Column::number("ONLY IN B"),
-        Column::number("DIFFERENT"),
-        Column::text("FIRST").goes(2),
-        Column::text("LAST").goes(1),
-    ]);
-    for of in measurements {
-        let kinds = [&of.only_in_a, &of.only_in_b, &of.different];
-        let first = kinds.iter().filter_map(|points| points.first_time).min();
-        let last = kinds.iter().filter_map(|points| points.last_time).max();
-        table.row(vec![
-            of.database.as_str().into(),
-            of.retention_policy.as_str().into(),
-            of.measurement.as_str().into(),
-            of.same_points.to_string().into(),
-            of.only_in_a.points.to_string().into(),
-            of.only_in_b.points.to_string().into(),
-            of.different.points.to_string().into(),
-            when(first).into(),
-            when(last).into(),
-        ]);
-    }
-    table
-}
-
-fn when(at: Option<Timestamp>) -> String {
-    at.map_or_else(|| "-".to_owned(), time)
 }

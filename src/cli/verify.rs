@@ -1,5 +1,7 @@
 //! `snap verify` as it is typed.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Args;
 
@@ -8,7 +10,9 @@ use super::flags::OutputArgs;
 use super::flags::values;
 use super::post_run::{After, AfterArgs};
 use super::render::Tally;
+use super::render::differences::print_differences;
 use super::render::json;
+use super::render::messages::trial::TrialResult;
 use super::render::messages::verify::{
     VerifySummary, fault_block, fault_line, gap_block, gap_line,
 };
@@ -16,7 +20,7 @@ use super::render::output::Output;
 use super::render::width::columns;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
-use crate::ops::{Finding, VerifyOptions, verify};
+use crate::ops::{Finding, Trial, TrialOptions, TrialReport, VerifyOptions, verify};
 use crate::repository::Location;
 
 /// Read sets from end to end and report damage
@@ -26,8 +30,11 @@ use crate::repository::Location;
 /// times, what the index says of it, and whether its points belong to the time of the shard. Sets
 /// by influxd, which have no record, are verified by what is in their files.
 ///
+/// With -restore, the set is then restored into a temporary directory, and compared with what was
+/// restored, point by point.
+///
 /// The exit code is 4 if damage is found. It is 3 if a set is sound but cannot be restored whole:
-/// it is partial, or a set that it builds on is missing.
+/// it is partial, a set that it builds on is missing, or what was restored is different.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct VerifyArgs {
@@ -41,6 +48,18 @@ pub(crate) struct VerifyArgs {
     /// Unpack every block of every TSM file
     #[arg(long)]
     deep: bool,
+    /// Restore the set, and compare it with what was restored
+    ///
+    /// Offline, into a directory in TMPDIR, which has to have room for the set and is removed
+    /// afterwards. Then every point is compared. Without SET it is the newest set.
+    #[arg(long)]
+    restore: bool,
+    /// With -restore, start this influxd on what was restored, and compare what it sends
+    ///
+    /// A path, or a name to be found in PATH. It listens on a free port of 127.0.0.1, and is stopped
+    /// afterwards.
+    #[arg(long, value_name = "PROGRAM", requires = "restore")]
+    influxd: Option<PathBuf>,
     /// How many files to read at a time
     #[arg(
         long,
@@ -62,7 +81,8 @@ const NAMED: usize = 10;
 
 const EXAMPLES: &str = "\
   snap verify /var/backups/influxdb                all sets
-  snap verify -deep /var/backups/influxdb latest   every point of the newest";
+  snap verify -deep /var/backups/influxdb latest   every point of the newest
+  snap verify -restore -influxd influxd /var/backups/influxdb latest";
 
 impl VerifyArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
@@ -75,18 +95,36 @@ impl VerifyArgs {
             deep: self.deep,
             jobs: self.jobs.into(),
         };
+        let trial_options = TrialOptions {
+            repository: repository.clone(),
+            set: self.set.clone(),
+            influxd: self.influxd.clone(),
+            jobs: self.jobs.into(),
+        };
+        let trial = self.restore.then_some(&trial_options);
+        let trial = trial
+            .map(|options| output.while_running(cancel, |context| Trial::prepare(options, context)))
+            .transpose()?;
         let mut findings = Findings::default();
         let report = output.while_running(cancel, |context| {
             verify(&options, context, &mut |finding| {
                 findings.add(finding, output);
             })
         })?;
+        let tried = trial
+            .map(|trial| output.while_running(cancel, |context| trial.run(context)))
+            .transpose()?;
+        let influxd = self.influxd.as_ref().map(|path| path.display().to_string());
+        let trial = tried.as_ref().map(|tried| TrialResult::new(tried, influxd));
         let found = report.faults + report.gaps;
+        let mut wrong = findings.named_of(found);
+        let not_same = trial.iter().filter(|trial| trial.kind.is_some());
+        wrong.extend(not_same.map(TrialResult::line));
         output.keep(Tally {
             set: report.set.as_ref().map(|set| set.to_string()),
             bytes: Some(report.bytes),
             shards: vec![("read", report.shards)],
-            wrong: findings.named_of(found),
+            wrong,
             faults: Some(found),
             ..Tally::default()
         });
@@ -94,13 +132,52 @@ impl VerifyArgs {
             output.warning(&format!("set {id} was removed while others were read"));
         }
         findings.printed?;
-        let summary = VerifySummary::new(&report, &repository);
+        if let (Some(tried), Some(trial)) = (&tried, &trial) {
+            self.print_trial(tried, trial, output)?;
+        }
+        let summary = VerifySummary::new(&report, &repository, trial.as_ref());
         output.closing(&summary, &summary.line())?;
+        let of_trial = trial.and_then(|trial| trial.kind);
         Ok(match (report.faults, report.gaps) {
-            (0, 0) => None,
-            (0, _) => Some(ErrorKind::Partial),
+            (0, 0) => of_trial,
+            (0, _) => of_trial.or(Some(ErrorKind::Partial)),
             _ => Some(ErrorKind::Damage),
         })
+    }
+
+    /// Prints what came of -restore. What is missing or different is printed with -quiet too.
+    fn print_trial(
+        &self,
+        tried: &TrialReport,
+        trial: &TrialResult<'_>,
+        output: &Output,
+    ) -> Result<()> {
+        let comparison = tried.comparison.as_ref();
+        if output.is_json() {
+            if let Some(compared) = comparison {
+                compared.policies.iter().try_for_each(json::print)?;
+                let differ = compared.measurements.iter().filter(|of| !of.same);
+                differ.into_iter().try_for_each(json::print)?;
+            }
+            return json::print(trial);
+        }
+        if trial.kind.is_none() {
+            return match output.is_quiet() {
+                true => Ok(()),
+                false => output.line(&trial.line()),
+            };
+        }
+        if comparison.is_some() {
+            for missing in trial.missing() {
+                output.line(&format!("not restored or not compared: {missing}"))?;
+            }
+        }
+        if let Some(compared) = comparison.filter(|compared| compared.is_different()) {
+            output.line("A: the set")?;
+            output.line("B: what was restored")?;
+            print_differences(compared, self.output.is_verbose(), output)?;
+        }
+        output.line(&trial.line())
     }
 
     pub(crate) fn after(&self) -> After<'_> {

@@ -33,8 +33,17 @@ pub(crate) fn scratch_dir() -> PathBuf {
 ///
 /// Those of the system.
 pub(crate) fn private_dir_in(parent: &Path) -> io::Result<TempDir> {
+    private_dir_named(parent, ".snap-")
+}
+
+/// The same with a name that begins so.
+///
+/// # Errors
+///
+/// Those of the system.
+pub(crate) fn private_dir_named(parent: &Path, prefix: &str) -> io::Result<TempDir> {
     tempfile::Builder::new()
-        .prefix(".snap-")
+        .prefix(prefix)
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(parent)
 }

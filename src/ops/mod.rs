@@ -24,6 +24,7 @@ mod serve;
 mod server_shards;
 mod shortfall;
 mod stats;
+mod trial;
 mod unpack_dir;
 mod verify;
 
@@ -66,6 +67,7 @@ pub use stats::{
     DatabaseStats, FieldStats, FieldType, MeasurementStats, PolicyStats, StatsAmount, StatsDamage,
     StatsOptions, StatsReport, StatsSource, TagStats, stats,
 };
+pub use trial::{Trial, TrialOptions, TrialRefusal, TrialReport};
 pub use verify::{DamagedPlace, FileDamage, Meaning};
 pub use verify::{Finding, VerifyReport};
 pub use verify::{SetFault, SetGap};

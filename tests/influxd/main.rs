@@ -46,6 +46,8 @@ mod testdata;
 mod thirty_days;
 // Tombstone files: read, applied and written.
 mod tombstones;
+// `snap verify -restore`, with a real influxd and without.
+mod trial;
 // TSM files: read, and written again to the byte.
 mod tsm;
 // The users of a backup, in the metastore of another server.

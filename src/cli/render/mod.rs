@@ -1,6 +1,7 @@
 //! How results and progress are shown: text, JSON lines, bars, tables and metrics.
 
 mod bars;
+pub(crate) mod differences;
 pub(crate) mod json;
 pub(crate) mod messages;
 pub(crate) mod metrics;

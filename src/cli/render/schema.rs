@@ -16,11 +16,12 @@ use super::messages::rebuild::RebuildSummary;
 use super::messages::run::RunSummary;
 use super::messages::serve::ServeSummary;
 use super::messages::stats::StatsSummary;
+use super::messages::trial::TrialResult;
 use super::messages::verify::VerifySummary;
 use super::messages::{ExitError, Message, ServedRequest, ShardProgress, Status};
 use crate::ops::{
-    DatabaseStats, MeasurementDiff, MeasurementStats, PolicyDiff, PolicyStats, SetFault, SetGap,
-    SetSummary, ShardSummary, StatsDamage, live_journal_schema,
+    DatabaseStats, MeasurementDiff, MeasurementStats, PolicyDiff, PolicyStats, SetFault,
+    SetGap, SetSummary, ShardSummary, StatsDamage, live_journal_schema,
 };
 use crate::repository::SetRecord;
 
@@ -75,6 +76,9 @@ const COMMANDS: [(&str, &[LineSchema]); 13] = [
             line::<ShardProgress>,
             line::<SetFault>,
             line::<SetGap>,
+            line::<PolicyDiff>,
+            line::<MeasurementDiff>,
+            line::<TrialResult>,
             line::<VerifySummary>,
         ],
     ),

@@ -14,6 +14,7 @@ pub(crate) mod rebuild;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod stats;
+pub(crate) mod trial;
 pub(crate) mod verify;
 
 use std::borrow::Cow;

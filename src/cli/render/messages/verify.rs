@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::trial::{TrialResult, TrialState};
 use super::{Message, Seconds};
 use crate::cli::render::table::{fields, paragraph};
 use crate::ops::{SetFault, SetGap, VerifyReport};
@@ -143,6 +144,8 @@ pub(crate) struct VerifySummary<'a> {
     removed_sets: &'a [SetId],
     /// Gaps that were found.
     gaps: u64,
+    /// Whether the set was restored, and is the same; null without -restore.
+    restored: Option<bool>,
     /// How long it took, in seconds.
     seconds: Seconds,
 }
@@ -153,7 +156,11 @@ impl Message for VerifySummary<'_> {
 }
 
 impl<'a> VerifySummary<'a> {
-    pub(crate) fn new(report: &'a VerifyReport, repository: &Location) -> Self {
+    pub(crate) fn new(
+        report: &'a VerifyReport,
+        repository: &Location,
+        trial: Option<&TrialResult<'_>>,
+    ) -> Self {
         Self {
             command: "verify",
             directory: repository.to_string(),
@@ -165,6 +172,7 @@ impl<'a> VerifySummary<'a> {
             faults: report.faults,
             removed_sets: &report.removed,
             gaps: report.gaps,
+            restored: trial.map(|trial| trial.state == TrialState::Same),
             seconds: Seconds(report.elapsed),
         }
     }

@@ -44,6 +44,7 @@ use plan::RestorePlan;
 pub use options::IndexKind;
 pub use options::RestoreOptions;
 pub(in crate::ops) use recover::has_interrupted_restore;
+pub(in crate::ops) use room::least_bytes;
 
 /// Restores a backup.
 ///

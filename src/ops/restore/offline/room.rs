@@ -13,7 +13,7 @@ use crate::influxd_dir::{nearest_existing, shard_dir};
 use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::source::PlannedShard;
 use crate::ops::room::ensure_room;
-use crate::repository::Catalog;
+use crate::repository::{BackupFile, Catalog};
 use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::tsm::is_index;
@@ -44,7 +44,7 @@ pub(crate) fn ensure_room_to_begin(
     options: &RestoreOptions,
 ) -> Result<()> {
     ensure_room_for(options, shards, |shard| {
-        let files = least_bytes(catalog, shard);
+        let files = least_bytes(catalog, &shard.source, &shard.chain);
         let rewritten = Vec::new();
         (&shard.target, Needed { files, rewritten })
     })
@@ -110,18 +110,22 @@ fn ensure_room_for<'a, S>(
 
 /// Bytes that the files of a shard take at least: those of the files that were recorded, of which
 /// those of newer sets take the place of older ones, or those of the largest other tar.
-fn least_bytes(catalog: &Catalog, shard: &PlannedShard) -> u64 {
+pub(in crate::ops) fn least_bytes(
+    catalog: &Catalog,
+    shard: &ShardPath,
+    chain: &[BackupFile],
+) -> u64 {
     let mut recorded: BTreeMap<&str, u64> = BTreeMap::new();
     let mut largest_other = 0;
-    for file in &shard.chain {
+    for file in chain {
         let set = &catalog.sets()[file.set];
-        let record = set.record().and_then(|record| record.shard(&shard.source));
+        let record = set.record().and_then(|record| record.shard(shard));
         if let Some(record) = record {
             let members = record.members.iter();
             let files = members.filter(|member| !is_index(&member.name));
             recorded.extend(files.map(|file| (file.name.as_str(), file.size)));
         } else {
-            let listed = set.listed(&shard.source).map(|listed| listed.size);
+            let listed = set.listed(shard).map(|listed| listed.size);
             largest_other = largest_other.max(listed.unwrap_or(file.size));
         }
     }

@@ -1,0 +1,163 @@
+//! What came of a restore on trial.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Message, Seconds};
+use crate::error::ErrorKind;
+use crate::ops::{DiffReport, MeasurementDiff, TrialReport};
+use crate::text::{few_names, plural, size};
+
+/// What came of restoring a set and comparing it with what was restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum TrialState {
+    /// All was restored, and is what the set has.
+    Same,
+    /// What was restored is not what the set has.
+    Different,
+    /// Something of the set is missing or damaged; no difference in the rest.
+    Incomplete,
+    /// Nothing was restored.
+    NotRestored,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct TrialResult<'a> {
+    /// The id of the set that was restored; null where none was.
+    set: Option<&'a str>,
+    /// The influxd that served what was restored, as it was named; null where it was read without
+    /// one.
+    influxd: Option<String>,
+    /// What came of it.
+    pub(crate) state: TrialState,
+    /// Shards restored.
+    shards: usize,
+    /// Files restored; null where nothing was.
+    files: Option<usize>,
+    /// Bytes of these files.
+    bytes: u64,
+    /// Series of the set and of what was restored, each counted in each shard.
+    #[serde(rename = "series_count")]
+    series: u64,
+    /// Points that are the same in both.
+    #[serde(rename = "same_point_count")]
+    same: u64,
+    /// Points that only the set has, which is A.
+    #[serde(rename = "only_in_a_point_count")]
+    only_in_a: u64,
+    /// Points that only what was restored has, which is B.
+    #[serde(rename = "only_in_b_point_count")]
+    only_in_b: u64,
+    /// Points that both have, with other fields or values.
+    #[serde(rename = "different_point_count")]
+    different: u64,
+    /// Why it was not restored, or what was not restored or not compared, a sentence each; empty
+    /// where all was.
+    missing: Vec<String>,
+    /// How long it took, in seconds.
+    seconds: Seconds,
+    /// The kind of error that this ends the command with.
+    #[serde(skip)]
+    pub(crate) kind: Option<ErrorKind>,
+}
+
+impl Message for TrialResult<'_> {
+    const TYPE: &'static str = "restored";
+    const TITLE: &'static str = "What came of -restore";
+}
+
+impl<'a> TrialResult<'a> {
+    pub(crate) fn new(report: &'a TrialReport, influxd: Option<String>) -> Self {
+        let comparison = report.comparison.as_ref();
+        let measurements = comparison.map_or(&[][..], |compared| &compared.measurements);
+        let sum = |count: fn(&MeasurementDiff) -> u64| measurements.iter().map(count).sum();
+        let restored = report.restored.as_ref();
+        let missing = missing(report);
+        let refusal = report.refusal.as_ref().map(|refusal| refusal.kind);
+        let state = match (comparison, refusal) {
+            (None, _) | (_, Some(_)) => TrialState::NotRestored,
+            (Some(compared), _) if compared.is_different() => TrialState::Different,
+            _ if !missing.is_empty() => TrialState::Incomplete,
+            _ => TrialState::Same,
+        };
+        Self {
+            set: report.set.as_ref().map(|set| set.as_str()),
+            influxd,
+            state,
+            shards: restored.map_or(0, |restored| restored.shards),
+            files: restored.map(|restored| restored.files),
+            bytes: restored.map_or(0, |restored| restored.bytes),
+            series: sum(|of| of.series),
+            same: sum(|of| of.same_points),
+            only_in_a: sum(|of| of.only_in_a.points),
+            only_in_b: sum(|of| of.only_in_b.points),
+            different: sum(|of| of.different.points),
+            missing,
+            seconds: Seconds(report.elapsed),
+            kind: match (state, refusal) {
+                (TrialState::Same, _) => None,
+                (_, Some(ErrorKind::Damage)) => Some(ErrorKind::Damage),
+                _ => Some(ErrorKind::Partial),
+            },
+        }
+    }
+
+    /// The same as a line of text.
+    pub(crate) fn line(&self) -> String {
+        let missing = few_names(self.missing.iter().map(String::as_str));
+        if self.state == TrialState::NotRestored {
+            return format!("not restored: {missing}");
+        }
+        let verdict = match self.state {
+            TrialState::Different => "what was restored is not what the set has",
+            TrialState::Incomplete => "restored in part; the rest is the same",
+            _ => "restored and the same",
+        };
+        let counts = [
+            (self.only_in_a, "only in the set"),
+            (self.only_in_b, "only in what was restored"),
+            (self.different, "different"),
+        ];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        let counts = counts.map(|(count, what)| format!("{} {what}, ", plural(count, "point")));
+        let by = match &self.influxd {
+            Some(influxd) => format!(", served by {influxd}"),
+            None => String::new(),
+        };
+        format!(
+            "{verdict}: {}{} the same in {} series, {}, {}{by}, {}",
+            counts.collect::<String>(),
+            plural(self.same, "point"),
+            self.series,
+            plural(self.shards, "shard"),
+            size(self.bytes),
+            self.seconds
+        )
+    }
+
+    /// What is missing, a sentence each.
+    pub(crate) fn missing(&self) -> &[String] {
+        &self.missing
+    }
+}
+
+/// Why it was not restored, or what was not restored or not compared.
+fn missing(report: &TrialReport) -> Vec<String> {
+    let refusal = report.refusal.iter().map(|refusal| refusal.reason.clone());
+    let restored = report.restored.iter().flat_map(|of| &of.missing);
+    let restored = restored.map(ToString::to_string);
+    let compared = |of: &DiffReport| -> Vec<String> {
+        let missing = of.missing.iter();
+        missing.map(|(_, missing)| missing.to_string()).collect()
+    };
+    let compared = report.comparison.iter().flat_map(compared);
+    let mut missing: Vec<String> = refusal.chain(restored).collect();
+    for sentence in compared {
+        if !missing.contains(&sentence) {
+            missing.push(sentence);
+        }
+    }
+    missing
+}
