@@ -122,6 +122,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Replace the metastore and shards of the target')
             [CompletionResult]::new('--merge', '--merge', [CompletionResultType]::ParameterName, 'Add the databases to the target''s metastore; -users too')
             [CompletionResult]::new('--users', '--users', [CompletionResultType]::ParameterName, 'Add the backup''s users to the target''s, with their passwords')
+            [CompletionResult]::new('--skip-damaged', '--skip-damaged', [CompletionResultType]::ParameterName, 'Restore what is sound of a damaged backup, and list what is lost')
             [CompletionResult]::new('--rebuild-meta', '--rebuild-meta', [CompletionResultType]::ParameterName, 'Make a metastore for -datadir, which has lost its own')
             [CompletionResult]::new('--index', '--index', [CompletionResultType]::ParameterName, 'The index of the restored shards')
             [CompletionResult]::new('--apply-deletes', '--apply-deletes', [CompletionResultType]::ParameterName, 'Leave out points that were deleted but not yet compacted away [default: on]')
@@ -235,6 +236,8 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
         }
         'snap;verify' {
             [CompletionResult]::new('--deep', '--deep', [CompletionResultType]::ParameterName, 'Unpack every block of every TSM file')
+            [CompletionResult]::new('--restore', '--restore', [CompletionResultType]::ParameterName, 'Restore the set, and compare it with what was restored')
+            [CompletionResult]::new('--influxd', '--influxd', [CompletionResultType]::ParameterName, 'With -restore, start this influxd on what was restored, and compare what it sends')
             [CompletionResult]::new('--jobs', '--jobs', [CompletionResultType]::ParameterName, 'How many files to read at a time')
             [CompletionResult]::new('--metrics-file', '--metrics-file', [CompletionResultType]::ParameterName, 'Write metrics of the run to this file')
             [CompletionResult]::new('--on-start', '--on-start', [CompletionResultType]::ParameterName, 'Run this with sh before the run')

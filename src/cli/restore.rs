@@ -11,6 +11,7 @@ use super::flags::server::ServerArgs;
 use super::flags::values;
 use super::flags::{OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
 use super::post_run::{After, AfterArgs};
+use super::render::messages::lost::print_lost;
 use super::render::messages::rebuild::RebuildSummary;
 use super::render::messages::run::RunSummary;
 use super::render::output::Output;
@@ -150,6 +151,19 @@ pub(crate) struct RestoreArgs {
         hide_short_help = true
     )]
     users: bool,
+    /// Restore what is sound of a damaged backup, and list what is lost
+    ///
+    /// Blocks with a wrong checksum are left out of their TSM files, and files without a readable
+    /// index whole. Each is told with its series and times; the exit code is 3 then. With -metadir
+    /// and -datadir.
+    #[arg(
+        long,
+        requires = "datadir",
+        conflicts_with = "online",
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    skip_damaged: bool,
     /// Make a metastore for -datadir, which has lost its own
     ///
     /// Without a backup. -metadir gets a meta.db with the databases, retention policies and shards
@@ -160,7 +174,7 @@ pub(crate) struct RestoreArgs {
         conflicts_with_all = [
             "path", "set", "online", "portable", "force", "merge", "users", "newdb", "newrp",
             "database", "retention", "shard", "start", "end", "measurement", "conditions", "index",
-            "apply_deletes", "no_verify", "influxql", "resume", "shard_duration", "duration",
+            "apply_deletes", "skip_damaged", "no_verify", "influxql", "resume", "shard_duration", "duration",
         ],
         help_heading = "How",
         hide_short_help = true
@@ -251,6 +265,9 @@ impl RestoreArgs {
         } else {
             self.offline(&repository, cancel, output)
         }?;
+        if let Some(lost) = &report.lost {
+            print_lost(lost, output)?;
+        }
         let host = self.is_live().then(|| self.host.to_string());
         let summary = RunSummary::of_restore(&report, &repository, host.as_deref(), self.dry_run);
         output.summary(&summary)?;
@@ -352,6 +369,7 @@ impl RestoreArgs {
                 IndexArg::Tsi1 => IndexKind::Tsi1,
             },
             apply_deletes: self.apply_deletes,
+            skip_damaged: self.skip_damaged,
             host: self.host.clone(),
             jobs: self.server.jobs.into(),
             dry_run: self.dry_run,

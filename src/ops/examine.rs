@@ -75,6 +75,9 @@ pub(crate) struct ExaminedFile {
     pub members: Vec<ExaminedMember>,
     /// How far it could be read.
     pub state: FileState,
+    /// The member that could not be read to its end, if it was one. Where files are unpacked, a part
+    /// of it was.
+    pub broken: Option<String>,
 }
 
 /// How far a shard's file can be read.
@@ -278,6 +281,7 @@ impl Examination<'_> {
     /// When the disk fails, or a stop was asked for. What is wrong with the file is none.
     pub(super) fn run(&self, types: Option<&mut FieldTypes>) -> Result<ExaminedFile> {
         let mut members = Vec::new();
+        let mut broken = None;
         let reads_all = self.file.compressed || self.reads_all || self.unpack.is_some();
         let (outcome, count, digest) = if reads_all {
             let mut tar = self.catalog.open(self.file, |file| {
@@ -290,13 +294,14 @@ impl Examination<'_> {
                 ProgressReader::new(hashed, self.shard, self.progress)
             })?;
             let reader = MemberReader::streamed(&mut tar, self.place()?, self.listed, self.shard);
-            let outcome = self.walk(reader, types, &mut members);
+            let outcome = self.walk(reader, types, &mut members, &mut broken);
             let digest = tar.inner().inner().digest();
             (outcome, tar.inner().count(), digest)
         } else {
             let tar = self.catalog.open(self.file, |file| file)?;
             let reader = MemberReader::open(tar, self.scratch, self.shard, self.cancel)?;
-            (self.walk(reader, types, &mut members), 0, None)
+            let outcome = self.walk(reader, types, &mut members, &mut broken);
+            (outcome, 0, None)
         };
         self.cancel.check()?;
         let state = match outcome {
@@ -325,7 +330,11 @@ impl Examination<'_> {
                 return Err(error.context(format!("unpacking {tar}")));
             }
         };
-        Ok(ExaminedFile { members, state })
+        Ok(ExaminedFile {
+            members,
+            state,
+            broken,
+        })
     }
 
     /// Where members are looked at.
@@ -356,13 +365,18 @@ impl Examination<'_> {
         mut reader: MemberReader<'_, impl Read>,
         mut types: Option<&mut FieldTypes>,
         members: &mut Vec<ExaminedMember>,
+        broken: &mut Option<String>,
     ) -> Result<FileState, Stop> {
         while let Some(member) = reader.next_member()? {
             if member.directory || self.leave_index && is_index(&member.name) {
                 continue;
             }
             let mut examined = ExaminedMember::of(&member);
-            self.look_at(&member, &mut reader, types.as_deref_mut(), &mut examined)?;
+            let looked = self.look_at(&member, &mut reader, types.as_deref_mut(), &mut examined);
+            if looked.is_err() {
+                *broken = Some(member.name);
+            }
+            looked?;
             let is_last = self.stops_at_damage && examined.damage().is_some();
             members.push(examined);
             if is_last {

@@ -58,6 +58,7 @@ pub use rebuild::{RebuildReport, rebuild_metastore};
 pub(crate) use restore::live_journal_schema;
 pub use restore::{IndexKind, RestoreSelection};
 pub use restore::{LiveOptions, RestoreOptions, RestoreReport};
+pub use restore::{Lost, LostKind, LostList};
 pub use restore::{restore, restore_live};
 pub(crate) use serve::serve_embedded;
 pub use serve::{Directories, serve};

@@ -31,6 +31,8 @@ mod regroup;
 mod restore;
 // Backup and offline restore in both layouts and with both indexes.
 mod round_trip;
+// `snap restore -skip-damaged` brings back all but what it lists.
+mod salvage;
 // `-measurement` and `-where` bring back exactly the series that are meant.
 mod series;
 // `snap serve` in place of influxd's own port.

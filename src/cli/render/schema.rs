@@ -20,7 +20,7 @@ use super::messages::trial::TrialResult;
 use super::messages::verify::VerifySummary;
 use super::messages::{ExitError, Message, ServedRequest, ShardProgress, Status};
 use crate::ops::{
-    DatabaseStats, MeasurementDiff, MeasurementStats, PolicyDiff, PolicyStats, SetFault,
+    DatabaseStats, Lost, MeasurementDiff, MeasurementStats, PolicyDiff, PolicyStats, SetFault,
     SetGap, SetSummary, ShardSummary, StatsDamage, live_journal_schema,
 };
 use crate::repository::SetRecord;
@@ -45,6 +45,7 @@ const COMMANDS: [(&str, &[LineSchema]); 13] = [
         "restore",
         &[
             line::<ShardProgress>,
+            line::<Lost>,
             line::<RunSummary>,
             line::<RebuildSummary>,
         ],

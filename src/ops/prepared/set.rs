@@ -51,6 +51,7 @@ pub(in crate::ops) fn prepare(
             // The export chooses among those that are read.
             series: Arc::default(),
             types: None,
+            lost: None,
         },
         unpack: Some(&unpack),
         tell: Some(&tell),

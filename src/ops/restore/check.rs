@@ -10,7 +10,9 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::checked_shard::{CheckedShard, ShardFile, ShardFiles};
+use super::lost::{LostFrom, LostList};
 use super::members::ShardMembers;
+use super::salvage::{Salvage, Salvaged};
 use super::source::PlannedShard;
 use super::types::{SettledTypes, settle_types};
 use crate::context::Context;
@@ -33,6 +35,10 @@ use crate::tsm::sought_series::SoughtSeries;
 use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::{is_tombstone, stem};
 
+/// What can be done about damage.
+const DAMAGED: &str = "nothing was written; take another backup or set; into directories, \
+                       -skip-damaged restores what is sound and lists what is lost";
+
 /// What is done with the files of a backup.
 #[derive(Debug, Clone)]
 pub(crate) struct RestoreChecks {
@@ -44,6 +50,8 @@ pub(crate) struct RestoreChecks {
     pub series: Arc<SoughtSeries>,
     /// Gets the types of the fields of all shards, where shards are put together.
     pub types: Option<Arc<Mutex<FieldTypes>>>,
+    /// Gets what is damaged, which is left out; else damage is refused.
+    pub lost: Option<Arc<LostList>>,
     /// Where files without a name are made.
     pub scratch: PathBuf,
 }
@@ -132,6 +140,7 @@ impl ShardChecker<'_> {
             files,
             unreadable,
             types,
+            damaged,
         } = self.gather(&shard)?;
         let all_readable = unreadable.is_empty();
         for (name, unreadable) in unreadable {
@@ -186,6 +195,7 @@ impl ShardChecker<'_> {
             target,
             chain: sources,
             time_range,
+            group,
         } = shard;
         Ok(CheckedShard {
             source,
@@ -196,6 +206,8 @@ impl ShardChecker<'_> {
             series: Arc::clone(&self.checks.series),
             new_types: settled.new_types,
             undecided: settled.undecided,
+            damaged,
+            group,
         })
     }
 }
@@ -208,6 +220,8 @@ struct Gathered {
     /// Those of the fields of all TSM files there are, also of those that newer ones take the place
     /// of.
     types: FieldTypes,
+    /// The TSM files of which damaged blocks are left out.
+    damaged: BTreeSet<String>,
 }
 
 impl ShardChecker<'_> {
@@ -217,8 +231,20 @@ impl ShardChecker<'_> {
         let mut unreadable: BTreeMap<String, Unreadable> = BTreeMap::new();
         let mut types = FieldTypes::new(self.checks.scratch.clone());
         let mut tombstones: BTreeSet<String> = BTreeSet::new();
+        let mut damaged: BTreeSet<String> = BTreeSet::new();
         for (source, file) in shard.chain.iter().enumerate() {
-            for member in self.examine(shard, file, &mut types)? {
+            let Salvaged { members, lost } = self.examine(shard, file, &mut types)?;
+            // What older sets have of that name is not what it was when it was backed up.
+            for name in &lost {
+                files.remove(name);
+                unreadable.remove(name);
+                damaged.remove(name);
+            }
+            for member in members {
+                match member.damage() {
+                    Some(_) => damaged.insert(member.name.clone()),
+                    None => damaged.remove(&member.name),
+                };
                 let fault = tombstone_fault(&member);
                 let ExaminedMember {
                     name, size, crc, ..
@@ -263,6 +289,7 @@ impl ShardChecker<'_> {
             files: ShardFiles::of(files),
             unreadable,
             types,
+            damaged,
         })
     }
 }
@@ -342,7 +369,7 @@ pub(super) fn not_rewritable(error: anyhow::Error, is_filtered: bool) -> anyhow:
     let hint = if !is_filtered {
         "nothing was written; -apply-deletes=false restores the shard without looking at what was deleted of it"
     } else {
-        "nothing was written; take another backup or set"
+        DAMAGED
     };
     error.context(ErrorKind::Damage.error("the backup is damaged").hint(hint))
 }
@@ -393,11 +420,10 @@ impl ShardChecker<'_> {
         shard: &PlannedShard,
         file: &BackupFile,
         types: &mut FieldTypes,
-    ) -> Result<Vec<ExaminedMember>> {
+    ) -> Result<Salvaged> {
         let set = &self.catalog.sets()[file.set];
-        let recorded = set
-            .record()
-            .and_then(|record| record.shard(&shard.source)?.file.as_ref());
+        let record = set.record().and_then(|record| record.shard(&shard.source));
+        let recorded = record.and_then(|record| record.file.as_ref());
         let listed = set.listed(&shard.source);
         let examination = Examination {
             catalog: self.catalog,
@@ -407,7 +433,9 @@ impl ShardChecker<'_> {
             listed: listed.map(|listed| listed.size),
             // What was recorded has a sum over all of it. Where nothing was, blocks may be damaged
             // too.
-            depth: match self.tell.is_none() && (!set.is_recorded() || shard.time_range.is_some()) {
+            depth: match self.checks.lost.is_some()
+                || self.tell.is_none() && (!set.is_recorded() || shard.time_range.is_some())
+            {
                 true => Depth::Blocks { times: None },
                 false => Depth::Index,
             },
@@ -416,7 +444,7 @@ impl ShardChecker<'_> {
             reads_all: recorded.is_some(),
             leave_index: self.checks.leave_index,
             unpack: self.unpack,
-            stops_at_damage: self.tell.is_none(),
+            stops_at_damage: self.tell.is_none() && self.checks.lost.is_none(),
             scratch: &self.checks.scratch,
             cancel: self.context.cancel,
             progress: match self.unpack {
@@ -425,21 +453,34 @@ impl ShardChecker<'_> {
             },
         };
         let examined = examination.run(Some(types))?;
-        match damage(&examined, &examination, set.id.as_str()) {
-            None => Ok(examined.members),
-            Some(why) => {
-                let tar = self.catalog.place_of(&file.name);
-                let told = format!("{tar} is damaged: {why}");
-                if let Some(tell) = self.tell {
-                    tell(told);
-                    return Ok(examined.members);
-                }
-                Err(ErrorKind::Damage
-                    .error(told)
-                    .hint("nothing was written; take another backup or set")
-                    .into())
-            }
+        let damage = damage(&examined, &examination, set.id.as_str());
+        if let (Some(list), Some(unpack)) = (&self.checks.lost, self.unpack) {
+            let salvage = Salvage {
+                from: LostFrom {
+                    list,
+                    shard: &shard.source,
+                    file: &file.name,
+                    times: shard.group,
+                },
+                unpack,
+                record,
+            };
+            return salvage.part(examined, damage.as_deref());
         }
+        let whole = Salvaged {
+            members: examined.members,
+            lost: BTreeSet::new(),
+        };
+        let Some(why) = damage else {
+            return Ok(whole);
+        };
+        let tar = self.catalog.place_of(&file.name);
+        let told = format!("{tar} is damaged: {why}");
+        match self.tell {
+            Some(tell) => tell(told),
+            None => return Err(ErrorKind::Damage.error(told).hint(DAMAGED).into()),
+        }
+        Ok(whole)
     }
 }
 

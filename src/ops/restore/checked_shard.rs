@@ -1,6 +1,6 @@
 //! A shard whose files were read and found whole, and which file of it comes from which tar.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -38,6 +38,10 @@ pub(crate) struct CheckedShard {
     pub new_types: NewTypes,
     /// A sentence about fields of which the files disagree.
     pub undecided: Option<String>,
+    /// The TSM files of which damaged blocks are left out.
+    pub damaged: BTreeSet<String>,
+    /// The first and the last time of its group, in nanoseconds since 1970.
+    pub group: (i64, i64),
 }
 
 /// Files by name. There may be many shards with a few files each, so this is small where a tree is
@@ -136,7 +140,9 @@ impl CheckedShard {
     /// Bytes of the largest of its TSM files that are written anew.
     pub(crate) fn largest_rewritten(&self, apply_deletes: bool) -> u64 {
         self.largest_of(|name| {
-            self.is_filtered() || (apply_deletes && self.files.has_deletes(name))
+            self.is_filtered()
+                || (apply_deletes && self.files.has_deletes(name))
+                || self.damaged.contains(name)
         })
     }
 

@@ -1,11 +1,13 @@
 //! What both kinds of restore check, count and tell in the same way.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::checked_shard::CheckedShard;
+use super::lost::LostList;
 use crate::error::ErrorKind;
 use crate::metastore::users::UserCount;
 use crate::ops::Shortfall;
@@ -14,7 +16,7 @@ use crate::text::plural;
 use crate::tsm::is_file_name;
 
 /// What a restore did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RestoreReport {
     /// The set that was restored; with files of sets before it, where it needs those.
     pub set: SetId,
@@ -35,17 +37,29 @@ pub struct RestoreReport {
     pub missing: Vec<Shortfall>,
     /// What became of the backup's users, where they were to be added.
     pub users: Option<UserCount>,
+    /// What of a damaged backup was not restored, where that was left out.
+    pub lost: Option<Arc<LostList>>,
     /// How long it took.
     pub elapsed: Duration,
 }
 
-/// What is not restored: what the backup lacks, and what influxd will not show.
-pub(super) fn missing(of_backup: &[Shortfall], shards: &[CheckedShard]) -> Vec<Shortfall> {
+/// What is not restored: what the backup lacks, what influxd will not show, and what is damaged.
+pub(super) fn missing(
+    of_backup: &[Shortfall],
+    shards: &[CheckedShard],
+    lost: Option<&LostList>,
+) -> Vec<Shortfall> {
     let undecided = shards.iter().filter_map(|shard| {
         let reason = shard.undecided.as_ref()?;
         Some(Shortfall::of_shard(&shard.source, reason))
     });
-    of_backup.iter().cloned().chain(undecided).collect()
+    let lost = lost.map_or_else(Vec::new, LostList::shortfalls);
+    of_backup
+        .iter()
+        .cloned()
+        .chain(undecided)
+        .chain(lost)
+        .collect()
 }
 
 /// How many of the shards have deletes that are not yet compacted.

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::checked_shard::CheckedShard;
+use super::checked_shard::{CheckedShard, ShardFile};
+use super::lost::{LostBlocks, LostFrom, LostList};
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::influxd_dir::Ownership;
@@ -18,6 +19,7 @@ use crate::time::Bounds;
 use crate::tsm::filter::{FilterError, Filtered, PointFilter};
 use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::tombstone::TombstoneEnding;
+use crate::tsm::writer::Written;
 use crate::tsm::{is_tombstone, stem};
 
 /// Bytes written at a time.
@@ -52,7 +54,7 @@ impl Left {
 
 /// Rewrites the TSM files of `shard` that were unpacked into `directory`, and removes those of
 /// which nothing is left. With `apply_deletes`, the tombstones go too. Each file is made beside the
-/// one it takes the place of.
+/// one it takes the place of. `lost` gets the blocks that are damaged.
 ///
 /// # Errors
 ///
@@ -63,6 +65,7 @@ pub(super) fn rewrite(
     directory: &Path,
     apply_deletes: bool,
     ownership: &Ownership,
+    lost: Option<&LostList>,
     stop: &Cancel,
 ) -> Result<Left> {
     let mut left = Left::default();
@@ -77,8 +80,15 @@ pub(super) fn rewrite(
             } else {
                 BoundedDeletes::default()
             };
-            if shard.is_filtered() || !deletes.is_empty() {
-                bytes = rewrite_file(shard, name, &deletes, directory, ownership, stop)?;
+            let lost = lost.filter(|_| shard.damaged.contains(name));
+            if shard.is_filtered() || !deletes.is_empty() || lost.is_some() {
+                let of_file = ShardTsm {
+                    shard,
+                    name,
+                    file,
+                    deletes: &deletes,
+                };
+                bytes = of_file.rewrite(directory, ownership, lost, stop)?;
             }
         }
         left.files += usize::from(bytes.is_some());
@@ -96,44 +106,80 @@ pub(super) fn rewrite(
     Ok(left)
 }
 
-/// Bytes of the file afterwards, where anything is left of it.
-fn rewrite_file(
-    shard: &CheckedShard,
-    name: &str,
-    deletes: &BoundedDeletes,
-    directory: &Path,
-    ownership: &Ownership,
-    stop: &Cancel,
-) -> Result<Option<u64>> {
-    let path = directory.join(name);
-    let rewriting = || {
-        format!(
-            "leaving out of {name} of shard {} what is not restored",
-            shard.source
-        )
-    };
-    let file = Stopping {
-        file: File::open(&path).with_context(rewriting)?,
-        stop,
-    };
-    let filter = PointFilter {
-        deletes,
-        new_types: &shard.new_types,
-        series: &shard.series,
-        time_range: shard.time_range.unwrap_or(Bounds::ANY),
-    };
-    let rewritten = write_filtered(&filter, &file, &path);
-    stop.check()?;
-    match rewritten.with_context(rewriting)? {
-        Filtered::Unchanged => {}
-        Filtered::Rewritten(()) => ownership.apply(&path, false).with_context(rewriting)?,
-        Filtered::Empty => {
-            durable::remove_if_there(&path)?;
-            return Ok(None);
+/// A TSM file of an unpacked shard.
+struct ShardTsm<'a> {
+    shard: &'a CheckedShard,
+    name: &'a str,
+    file: &'a ShardFile,
+    /// What was deleted of it.
+    deletes: &'a BoundedDeletes,
+}
+
+impl ShardTsm<'_> {
+    /// Writes it anew; its bytes afterwards, where anything is left of it.
+    fn rewrite(
+        &self,
+        directory: &Path,
+        ownership: &Ownership,
+        lost: Option<&LostList>,
+        stop: &Cancel,
+    ) -> Result<Option<u64>> {
+        let Self { shard, name, .. } = *self;
+        let path = directory.join(name);
+        let rewriting = || {
+            format!(
+                "leaving out of {name} of shard {} what is not restored",
+                shard.source
+            )
+        };
+        let file = Stopping {
+            file: File::open(&path).with_context(rewriting)?,
+            stop,
+        };
+        let filter = PointFilter {
+            deletes: self.deletes,
+            new_types: &shard.new_types,
+            series: &shard.series,
+            time_range: shard.time_range.unwrap_or(Bounds::ANY),
+        };
+        let rewritten = match lost {
+            None => write_filtered(&filter, &file, &path),
+            Some(lost) => self.write_sound(&filter, &file, &path, lost),
+        };
+        stop.check()?;
+        match rewritten.with_context(rewriting)? {
+            Filtered::Unchanged => {}
+            Filtered::Rewritten(()) => ownership.apply(&path, false).with_context(rewriting)?,
+            Filtered::Empty => {
+                durable::remove_if_there(&path)?;
+                return Ok(None);
+            }
         }
+        let metadata = fs::metadata(&path).with_context(rewriting)?;
+        Ok(Some(metadata.len()))
     }
-    let metadata = fs::metadata(&path).with_context(rewriting)?;
-    Ok(Some(metadata.len()))
+
+    /// Writes what stays of it without its damaged blocks, which `lost` gets.
+    fn write_sound(
+        &self,
+        filter: &PointFilter<'_>,
+        file: &dyn ReadAt,
+        path: &Path,
+        lost: &LostList,
+    ) -> Result<Filtered<()>> {
+        let from = LostFrom {
+            list: lost,
+            shard: &self.shard.source,
+            file: &self.shard.sources[self.file.source].name,
+            times: self.shard.group,
+        };
+        let mut blocks = LostBlocks::new(from, self.name);
+        let written = write_beside(path, |out| {
+            filter.rewrite_sound(file, out, &mut |block| blocks.add(block))
+        })?;
+        blocks.finish()?;
+        Ok(written)
+    }
 }
 
 /// Writes what stays of a TSM file to `path`, where that is neither all nor nothing. The new file is
@@ -146,9 +192,17 @@ pub(super) fn write_filtered(
     if !filter.would_change(file)? {
         return Ok(Filtered::Unchanged);
     }
+    write_beside(path, |out| filter.rewrite(file, out))
+}
+
+/// Has `write` write a file that takes the place of `path` when it is whole.
+fn write_beside(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<Option<Written>, FilterError>,
+) -> Result<Filtered<()>> {
     let mut new = durable::unfinished_in(durable::directory_of(path))?;
     let mut out = BufWriter::with_capacity(CHUNK, new.as_file_mut());
-    let written = filter.rewrite(file, &mut out)?;
+    let written = write(&mut out)?;
     out.flush()
         .map_err(|error| FilterError::Write(error.into()))?;
     drop(out);

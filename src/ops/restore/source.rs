@@ -174,6 +174,8 @@ pub(crate) struct PlannedShard {
     pub chain: Vec<BackupFile>,
     /// The times of the points that are restored, where the shard can have others.
     pub time_range: Option<Bounds>,
+    /// The first and the last time of its group, in nanoseconds since 1970.
+    pub group: (i64, i64),
 }
 
 impl PlannedShard {
@@ -403,6 +405,11 @@ impl Source {
                     .filter(|shard| bounds.cuts(shard.start, shard.end));
                 time_range.map(|shard| (&shard.path, bounds)).collect()
             });
+        let groups: HashMap<&ShardPath, (i64, i64)> = self
+            .live
+            .iter()
+            .map(|shard| (&shard.path, (shard.start, shard.end.saturating_sub(1))))
+            .collect();
         let planned = self.chains.found.iter().map(|(source, chain)| {
             let id = new_id(source.id)
                 .with_context(|| format!("shard {source} has no place in the new metastore"))?;
@@ -414,6 +421,7 @@ impl Source {
                 target,
                 chain: chain.clone(),
                 time_range: time_range.get(source).copied(),
+                group: groups.get(source).copied().unwrap_or((i64::MIN, i64::MAX)),
             })
         });
         planned.collect()

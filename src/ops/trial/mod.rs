@@ -203,6 +203,7 @@ impl<'a> Trial<'a> {
             users: false,
             index: IndexKind::Inmem,
             apply_deletes: true,
+            skip_damaged: false,
             // Nobody is asked: there is no metastore in the directory to compare with.
             host: Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 8088))),
             jobs: self.options.jobs,

@@ -9,8 +9,9 @@ use super::super::sought_series::SoughtSeries;
 use super::super::tombstone::{BoundedDeletes, DeletesReader};
 use super::super::writer::Written;
 use super::left_out::LeftOut;
+use super::lost_block::LostBlock;
 use super::new_types::NewTypes;
-use super::rewrite::{FilterError, rewrite, would_change};
+use super::rewrite::{FilterError, rewrite, rewrite_with, would_change};
 use crate::io::adapters::Crc32Writer;
 use crate::io::read_at::ReadAt;
 use crate::io::scratch::in_scratch;
@@ -101,6 +102,23 @@ impl PointFilter<'_> {
         out: impl Write,
     ) -> Result<Option<Written>, FilterError> {
         let (_, written) = rewrite(file, &mut self.reader(), self.time_range, out)?;
+        Ok(written)
+    }
+
+    /// As [`PointFilter::rewrite`], without the blocks that are damaged, which `lost` is told. Every
+    /// block that stays is looked into.
+    ///
+    /// # Errors
+    ///
+    /// When the index is damaged, or the result cannot be written.
+    pub(crate) fn rewrite_sound(
+        &self,
+        file: &dyn ReadAt,
+        out: impl Write,
+        lost: &mut dyn FnMut(LostBlock<'_>),
+    ) -> Result<Option<Written>, FilterError> {
+        let mut deletes = self.reader();
+        let (_, written) = rewrite_with(file, &mut deletes, self.time_range, out, Some(lost))?;
         Ok(written)
     }
 

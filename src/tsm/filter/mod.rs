@@ -5,12 +5,14 @@
 mod file;
 mod key_filter;
 mod left_out;
+mod lost_block;
 mod new_types;
 mod rewrite;
 
 pub(crate) use file::{Filtered, FilteredFile, PointFilter};
 pub(super) use key_filter::{BlockFate, KeyFilter};
 pub(crate) use left_out::LeftOut;
+pub(crate) use lost_block::LostBlock;
 pub(super) use new_types::has_other_type;
 pub(crate) use new_types::{NewTypes, living_fields};
 pub use rewrite::{FilterError, FilterTally, rewrite};

@@ -17,6 +17,7 @@ use super::super::tombstone::Deletes;
 use super::super::values::{Points, ValueType};
 use super::super::writer::{MAX_FILE_BYTES, WriteError, Writer, Written};
 use super::key_filter::{BlockFate, KeyFilter};
+use super::lost_block::LostBlock;
 use crate::io::read_at::ReadAt;
 use crate::time::Bounds;
 
@@ -56,6 +57,8 @@ struct Pass<'a, R: ?Sized> {
     kept: Points,
     tally: FilterTally,
     value_type: ValueType,
+    /// Whether blocks that stay as they are are looked into, and not only their CRC-32.
+    looks_into_all: bool,
 }
 
 impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
@@ -68,6 +71,7 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
             kept: Points::new(ValueType::Float),
             tally: FilterTally::default(),
             value_type: ValueType::Float,
+            looks_into_all: false,
         }
     }
 
@@ -138,6 +142,22 @@ impl<'a, R: ReadAt + ?Sized> Pass<'a, R> {
                 self.tally.blocks_packed += 1;
                 return Ok(BlockVerdict::Rewritten(&self.kept));
             }
+        } else if self.looks_into_all {
+            let checked = self.decoder.check(record.block);
+            let span = checked
+                .map_err(|error| fault(BlockFault::Decode(error)))?
+                .span;
+            let &BlockEntry {
+                min_time, max_time, ..
+            } = entry;
+            if (span.first, span.last) != (min_time, max_time) {
+                return Err(fault(BlockFault::Times {
+                    min_time,
+                    max_time,
+                    first: span.first,
+                    last: span.last,
+                }));
+            }
         }
         self.tally.blocks_kept += 1;
         Ok(BlockVerdict::Unchanged {
@@ -164,8 +184,21 @@ pub fn rewrite<R: ReadAt + ?Sized>(
     bounds: Bounds,
     out: impl Write,
 ) -> Result<(FilterTally, Option<Written>), FilterError> {
+    rewrite_with(file, deletes, bounds, out, None)
+}
+
+/// As [`rewrite`]; where `lost` is given, blocks that are damaged are left out, and told to it.
+pub(super) fn rewrite_with<R: ReadAt + ?Sized>(
+    file: &R,
+    deletes: &mut impl Deletes,
+    bounds: Bounds,
+    out: impl Write,
+    mut lost: Option<&mut dyn FnMut(LostBlock<'_>)>,
+) -> Result<(FilterTally, Option<Written>), FilterError> {
     let mut walk = IndexWalk::open(file)?;
     let mut pass = Pass::new(file, walk.index_offset(), bounds);
+    pass.looks_into_all = lost.is_some();
+    let mut nth = 0;
     // What is written is as large as the file at most, give or take blocks that are packed anew,
     // and a server has opened that.
     let size = file
@@ -177,12 +210,21 @@ pub fn rewrite<R: ReadAt + ?Sized>(
         writer.begin_key(key.bytes, key.value_type)?;
         let mut any = false;
         while let Some(entry) = walk.next_entry()? {
-            match pass.judge(&entry, deletes)? {
-                BlockVerdict::Unchanged { crc, block } => {
+            nth += 1;
+            match pass.judge(&entry, deletes) {
+                Ok(BlockVerdict::Unchanged { crc, block }) => {
                     writer.block(entry.min_time, entry.max_time, crc, block)?
                 }
-                BlockVerdict::Rewritten(points) => writer.points(points)?,
-                BlockVerdict::Dropped => continue,
+                Ok(BlockVerdict::Rewritten(points)) => writer.points(points)?,
+                Ok(BlockVerdict::Dropped) => continue,
+                Err(FilterError::File(FileError::Block { offset, fault })) => {
+                    let Some(lost) = &mut lost else {
+                        return Err(FileError::Block { offset, fault }.into());
+                    };
+                    lost(LostBlock::new(walk.key(), nth, &entry, fault));
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
             any = true;
         }

@@ -10,6 +10,7 @@ pub(crate) mod export;
 pub(crate) mod forget;
 pub(crate) mod info;
 pub(crate) mod keep;
+pub(crate) mod lost;
 pub(crate) mod rebuild;
 pub(crate) mod run;
 pub(crate) mod serve;

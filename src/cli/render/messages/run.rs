@@ -64,6 +64,8 @@ pub(crate) struct RunSummary<'a> {
     /// restore -users: users that were added to the target's metastore, dry run: that would be;
     /// null where none were to be.
     users: Option<usize>,
+    /// restore -skip-damaged: how many lines there are of what is lost; else null.
+    lost_count: Option<u64>,
     /// What is missing, a sentence for each shard; empty with exit code 0.
     missing: Vec<String>,
     /// What points can be missing of, a sentence for each shard; empty with exit code 0, and for
@@ -131,6 +133,7 @@ impl<'a> RunSummary<'a> {
             metastore: None,
             read_back: None,
             users: None,
+            lost_count: None,
             missing: sentences(&report.missing),
             unproven: sentences(&report.unproven),
             gaps: &report.gaps,
@@ -173,6 +176,7 @@ impl<'a> RunSummary<'a> {
             metastore: metastore.map(|path| path.display().to_string()),
             read_back: report.read_back,
             users: report.users.as_ref().map(|users| users.added),
+            lost_count: report.lost.as_ref().map(|lost| lost.count()),
             missing: sentences(&report.missing),
             unproven: Vec::new(),
             gaps: &[],

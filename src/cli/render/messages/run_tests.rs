@@ -44,6 +44,7 @@ fn restore() -> RestoreReport {
         metastore_bytes: 6656,
         read_back: None,
         users: None,
+        lost: None,
         missing: Vec::new(),
         elapsed: Duration::from_millis(700),
     }

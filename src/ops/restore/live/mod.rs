@@ -105,8 +105,9 @@ pub fn restore_live(
         metastore: None,
         metastore_bytes: 0,
         read_back: None,
-        missing: missing(&source.chains.missing, &shards),
+        missing: missing(&source.chains.missing, &shards, None),
         users: None,
+        lost: None,
         elapsed: Duration::ZERO,
     };
     if options.dry_run {
@@ -153,6 +154,7 @@ impl Live<'_> {
             apply_deletes,
             series: Arc::new(SoughtSeries::of(self.what.series.clone())),
             types: types_of_all(self.what, &scratch_dir()),
+            lost: None,
             scratch: scratch_dir(),
         };
         let shards = check(catalog, planned, &checks, self.options.jobs, self.context)?;

@@ -96,8 +96,9 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
         metastore: metastore.map(|(_, metadir)| metadir.join("meta.db")),
         metastore_bytes: metastore.map_or(0, |(metastore, _)| metastore.bytes.len() as u64),
         read_back: None,
-        missing: missing(&plan.missing, &shards),
+        missing: missing(&plan.missing, &shards, plan.lost.as_deref()),
         users: plan.users,
+        lost: plan.lost,
         elapsed: started.elapsed(),
     })
 }

@@ -40,6 +40,8 @@ pub struct RestoreOptions {
     pub index: IndexKind,
     /// Leave out what was deleted, rather than keep the tombstones that say so.
     pub apply_deletes: bool,
+    /// Restore what is sound of a damaged backup.
+    pub skip_damaged: bool,
     /// Where to ask whether an influxd runs on the target.
     pub host: Address,
     /// How many shards at a time.
@@ -81,10 +83,12 @@ impl RestoreOptions {
             // An index names series that are not restored, or not in one shard.
             leave_index: self.index == IndexKind::Inmem
                 || !self.what.series.takes_all()
-                || self.what.shard_duration.is_some(),
+                || self.what.shard_duration.is_some()
+                || self.skip_damaged,
             apply_deletes: self.apply_deletes,
             series: Arc::new(SoughtSeries::of(self.what.series.clone())),
             types: types_of_all(&self.what, &scratch),
+            lost: None,
             scratch,
         }
     }
@@ -152,6 +156,22 @@ impl RestoreOptions {
             } => usage(
                 "-shard-duration needs -datadir: the shards are put together anew",
                 "add -datadir D; -duration alone leaves the shards as they are",
+            ),
+            Self {
+                skip_damaged: true,
+                datadir: None,
+                ..
+            } => usage(
+                "-skip-damaged needs -datadir: it is shards that are restored in part",
+                "add -datadir D, or leave it out",
+            ),
+            Self {
+                skip_damaged: true,
+                dry_run: true,
+                ..
+            } => usage(
+                "-skip-damaged and -dry-run contradict each other: what is lost shows when files are written",
+                "snap verify -deep lists what is damaged",
             ),
             Self {
                 merge: true,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
@@ -13,11 +14,13 @@ use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::influxd_dir::{ensure_directory_name, shard_dir};
 use crate::io::open::read_bounded;
+use crate::io::scratch::scratch_dir;
 use crate::metastore::Data;
 use crate::metastore::edit::{Pick, merge, rename};
 use crate::metastore::regroup::without_groups;
 use crate::metastore::users::{UserCount, add_users};
 use crate::ops::Shortfall;
+use crate::ops::restore::lost::LostList;
 use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::source::{PlannedShard, SetSelector, Source};
 use crate::repository::{Catalog, SetId};
@@ -43,6 +46,8 @@ pub(crate) struct RestorePlan {
     pub users: Option<UserCount>,
     /// The set that is restored.
     pub set: SetId,
+    /// Gets what is damaged, where that is left out.
+    pub lost: Option<Arc<LostList>>,
 }
 
 impl RestorePlan {
@@ -157,6 +162,9 @@ pub(super) fn plan(
         missing: source.chains.missing,
         users,
         set: source.set,
+        lost: options
+            .skip_damaged
+            .then(|| Arc::new(LostList::new(&scratch_dir()))),
     })
 }
 

@@ -187,7 +187,15 @@ impl Unpacker<'_> {
         let checked = checker.check(shard)?;
         let apply_deletes = self.options.apply_deletes;
         ensure_room_to_rewrite(&checked, unpack.path, apply_deletes)?;
-        let left = rewrite(&checked, unpack.path, apply_deletes, self.ownership, stop);
+        let lost = self.checks.lost.as_deref();
+        let left = rewrite(
+            &checked,
+            unpack.path,
+            apply_deletes,
+            self.ownership,
+            lost,
+            stop,
+        );
         let left = left.or_else(|error| {
             stop.check()?;
             Err(not_rewritable(error, checked.is_filtered()))

@@ -15,6 +15,7 @@ use super::unpack::Unpacker;
 use crate::context::Context;
 use crate::influxd_dir::{Ownership, shard_dir};
 use crate::io::durable;
+use crate::ops::restore::check::RestoreChecks;
 use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::rewrite::Left;
@@ -68,7 +69,10 @@ fn write_below(
     let targets = plan.targets.iter().flat_map(|_| plan.target_paths());
     let prepared = sources.chain(targets);
     let staging = ShardStaging::of(prepared, options.datadir.as_deref(), hidden.main())?;
-    let checks = options.checks(hidden.main().to_owned());
+    let checks = RestoreChecks {
+        lost: plan.lost.clone(),
+        ..options.checks(hidden.main().to_owned())
+    };
     let unpacker = Unpacker {
         catalog,
         options,
