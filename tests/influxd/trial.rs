@@ -66,6 +66,14 @@ impl Place {
     }
 }
 
+/// A tool, a layout and its flags; the state of what is restored, and the exit code.
+type BackupRun = (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    (&'static str, i32),
+);
+
 /// Whether a process is there.
 fn is_running(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -92,7 +100,7 @@ fn sets_of_either_tool_come_back_the_same_with_an_influxd_and_without() {
     let influxd = influxd_binary();
     let with_influxd = ["-influxd", utf8(&influxd)];
     // influxd's client writes one database into the legacy layout, and the others are missing.
-    let runs: [(&str, &str, &[&str], (&str, i32)); 4] = [
+    let runs: [BackupRun; 4] = [
         ("snap", "legacy", &[], ("same", 0)),
         ("snap", "portable", &["-portable"], ("same", 0)),
         (
