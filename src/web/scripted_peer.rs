@@ -19,7 +19,8 @@ pub(crate) struct Script {
 pub(crate) fn script(responses: &[&str]) -> Script {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let (asked, bodies): (Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<Vec<u8>>>>) = Default::default();
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let bodies: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
     let (log, body_log) = (asked.clone(), bodies.clone());
     let responses: Vec<String> = responses.iter().map(ToString::to_string).collect();
     thread::spawn(move || {
