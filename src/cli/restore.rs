@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::ending::Ending;
 use super::flags::server::ServerArgs;
 use super::flags::values;
-use super::flags::{OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
+use super::flags::{HttpArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
 use super::post_run::{After, AfterArgs};
 use super::render::messages::lost::print_lost;
 use super::render::messages::rebuild::RebuildSummary;
@@ -19,8 +19,8 @@ use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::error::ErrorKind;
 use crate::ops::{
-    Directories, IndexKind, LiveOptions, RestoreOptions, RestoreReport, RestoreSelection,
-    rebuild_metastore, restore, restore_live,
+    ConflictRule, Directories, IndexKind, LiveOptions, MergeOptions, RestoreOptions, RestoreReport,
+    RestoreSelection, rebuild_metastore, restore, restore_live,
 };
 use crate::repository::Location;
 
@@ -32,7 +32,7 @@ use crate::repository::Location;
 ///
 /// -metadir alone restores the metastore. -datadir with -database alone restores shards that the
 /// metastore of the target names already. -online, or -portable, makes databases on the server at
-/// -host, which must not have them yet.
+/// -host, which must not have them yet; with -merge, points are added to one that it has.
 ///
 /// Backups by snap and by influxd are restored alike, legacy and portable.
 ///
@@ -72,7 +72,7 @@ pub(crate) struct RestoreArgs {
     /// The layout of the backup does not matter.
     #[arg(
         long,
-        conflicts_with_all = ["metadir", "datadir", "waldir", "force", "merge"],
+        conflicts_with_all = ["metadir", "datadir", "waldir", "force"],
         help_heading = "Where to",
     )]
     online: bool,
@@ -94,6 +94,8 @@ pub(crate) struct RestoreArgs {
         help_heading = "Where to",
     )]
     host: Address,
+    #[command(flatten)]
+    http: HttpArgs,
 
     #[command(flatten, next_help_heading = "What to restore")]
     shards: ShardsArgs,
@@ -136,11 +138,26 @@ pub(crate) struct RestoreArgs {
     /// Replace the metastore and shards of the target
     #[arg(long, help_heading = "How")]
     force: bool,
-    /// Add the databases to the target's metastore; -users too
+    /// Add databases to the target's, or with -online points
     ///
-    /// Their shards and shard groups get new ids.
+    /// Into directories, the databases are added to the target's metastore; their shards and shard
+    /// groups get new ids. With -online -database DB, the points are added to those of the database
+    /// that the running server has; -on-conflict says whose count where both have some.
     #[arg(long, help_heading = "How")]
     merge: bool,
+    /// With -online -merge, whose value counts where both have one [default: server]
+    ///
+    /// What is written while it runs counts as newer than the backup either way.
+    #[arg(
+        long,
+        value_name = "backup|server",
+        requires = "merge",
+        conflicts_with_all = ["metadir", "datadir"],
+        hide_possible_values = true,
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    on_conflict: Option<ConflictArg>,
     /// Add the backup's users to the target's, with their passwords
     ///
     /// With -merge, or with -metadir alone. A user that is there already keeps password and rights.
@@ -175,6 +192,7 @@ pub(crate) struct RestoreArgs {
             "path", "set", "online", "portable", "force", "merge", "users", "newdb", "newrp",
             "database", "retention", "shard", "start", "end", "measurement", "conditions", "index",
             "apply_deletes", "skip_damaged", "no_verify", "influxql", "resume", "shard_duration", "duration",
+            "http", "on_conflict",
         ],
         help_heading = "How",
         hide_short_help = true
@@ -244,8 +262,14 @@ pub(crate) struct RestoreArgs {
 const EXAMPLES: &str = "\
   snap restore -metadir /var/lib/influxdb/meta -datadir /var/lib/influxdb/data
   snap restore -metadir M -datadir D -database db -newdb db2 -merge PATH
-  snap restore -online -database telegraf -newdb telegraf_copy PATH
-  snap restore -online -host db1:8088 PATH 20261120T080000Z";
+  snap restore -online -database db -merge -on-conflict backup PATH
+  snap restore -online -host db1:8088 -database db -newdb db_copy PATH SET";
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ConflictArg {
+    Backup,
+    Server,
+}
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum IndexArg {
@@ -330,6 +354,16 @@ impl RestoreArgs {
         output: &Output,
     ) -> Result<RestoreReport> {
         let client = self.server.client(self.host.clone(), cancel);
+        let merge = match self.merge {
+            true => Some(MergeOptions {
+                http: self.http.options(&self.host, &self.server.connection)?,
+                on_conflict: self.on_conflict.map(|rule| match rule {
+                    ConflictArg::Backup => ConflictRule::Backup,
+                    ConflictArg::Server => ConflictRule::Server,
+                }),
+            }),
+            false => None,
+        };
         let options = LiveOptions {
             repository: repository.clone(),
             set: self.set.clone(),
@@ -340,6 +374,7 @@ impl RestoreArgs {
             resume: self.resume,
             apply_deletes: self.apply_deletes,
             influxql: self.influxql.clone(),
+            merge,
             dry_run: self.dry_run,
         };
         options.ensure_consistent()?;

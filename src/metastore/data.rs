@@ -342,7 +342,7 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
 impl ShardGroupInfo {
     /// The first nanosecond inside. The first group that there can be begins before what the field
     /// can hold, and influxd lets it wrap round to 2262.
-    pub(super) fn start(&self) -> i64 {
+    pub(crate) fn start(&self) -> i64 {
         if self.start_time < self.end_time {
             self.start_time
         } else {

@@ -1,13 +1,58 @@
-//! InfluxQL as far as names go: quoting them, and renaming them in a continuous query.
+//! InfluxQL as far as names go: quoting them, renaming them in a continuous query, and making a
+//! retention policy.
+
+use super::RetentionPolicyInfo;
+
+/// Units of time that InfluxQL knows, in nanoseconds, the longest first.
+const UNITS: [(&str, i64); 6] = [
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("u", 1000),
+    ("ns", 1),
+];
 
 /// A name as a quoted identifier.
-pub(super) fn identifier(name: &str) -> String {
+pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", escaped(name, '"'))
 }
 
 /// A text as a string.
 pub(super) fn string(text: &str) -> String {
     format!("'{}'", escaped(text, '\''))
+}
+
+/// The statement that makes a policy like `policy` under a name in a database.
+pub(crate) fn create_policy(database: &str, name: &str, policy: &RetentionPolicyInfo) -> String {
+    let (name, database) = (identifier(name), identifier(database));
+    let rule = policy_rule(policy);
+    format!("CREATE RETENTION POLICY {name} ON {database} {rule}")
+}
+
+/// The durations of a policy, and how often it is stored, as statements have them.
+pub(crate) fn policy_rule(policy: &RetentionPolicyInfo) -> String {
+    let groups = match policy.shard_group_duration {
+        0 => String::new(),
+        nanos => format!(" SHARD DURATION {}", duration(nanos)),
+    };
+    let replicas = policy.replica_n.max(1);
+    format!(
+        "DURATION {} REPLICATION {replicas}{groups}",
+        duration(policy.duration)
+    )
+}
+
+/// In the longest unit that it is a whole number of; 0 is for ever.
+fn duration(nanos: i64) -> String {
+    if nanos == 0 {
+        return "INF".to_owned();
+    }
+    let (unit, length) = UNITS
+        .into_iter()
+        .find(|(_, length)| nanos % length == 0)
+        .unwrap_or(("ns", 1));
+    format!("{}{unit}", nanos / length)
 }
 
 fn escaped(text: &str, quote: char) -> String {

@@ -4,7 +4,7 @@
 mod data;
 pub mod edit;
 pub(crate) mod groups;
-mod influxql;
+pub(crate) mod influxql;
 pub mod proto;
 pub mod regroup;
 pub mod statements;

@@ -6,7 +6,8 @@
 //! with some orders of the files are those of both. A field gets another type when all its points
 //! were deleted, and until a compaction the old ones are there beside a tombstone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Borrow;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ const HELD_BYTES: usize = 2 << 20;
 const FIELD_BYTES: usize = 48;
 /// The most bytes of names of fields that have several types.
 const MOST_CONFLICT_BYTES: usize = 4 << 20;
+/// The most bytes of a set of fields.
+const MOST_SET_BYTES: usize = 64 << 20;
 
 /// A field of a measurement.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,10 +39,36 @@ impl Field {
         put_field(key, &mut bytes)?;
         Some(Self(bytes.into()))
     }
+
+    /// A field by its name and that of its measurement, which are not escaped.
+    pub(crate) fn named(measurement: &str, field: &str) -> Self {
+        let mut bytes = Vec::new();
+        for byte in measurement.bytes() {
+            if matches!(byte, b',' | b' ') {
+                bytes.push(b'\\');
+            }
+            bytes.push(byte);
+        }
+        bytes.extend_from_slice(SEPARATOR);
+        bytes.extend_from_slice(field.as_bytes());
+        Self(bytes.into())
+    }
+
+    /// The measurement, escaped, and the field as they stand in keys.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
-/// Puts the measurement and the field of a key in the place of what is in `out`.
-fn put_field(key: &[u8], out: &mut Vec<u8>) -> Option<()> {
+impl Borrow<[u8]> for Field {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Puts the measurement and the field of a key in the place of what is in `out`, as
+/// [`Field::bytes`] has them.
+pub(crate) fn put_field(key: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (series, field) = split_key(key);
     let field = field?;
     out.clear();
@@ -56,6 +85,43 @@ impl fmt::Display for Field {
         let measurement = String::from_utf8_lossy(&measurement);
         let field = String::from_utf8_lossy(field.unwrap_or_default());
         write!(f, "field '{field}' of measurement '{measurement}'")
+    }
+}
+
+/// Fields, whatever their types are. Too many are an error.
+#[derive(Debug, Default)]
+pub(crate) struct FieldSet {
+    fields: HashSet<Field>,
+    bytes: usize,
+    /// Memory for the field of a key.
+    field: Vec<u8>,
+}
+
+impl FieldSet {
+    /// Whether it has the field with these [bytes](Field::bytes).
+    pub(crate) fn contains(&self, field: &[u8]) -> bool {
+        self.fields.contains(field)
+    }
+
+    /// Whether it has the field of a key; also where the key names none.
+    pub(crate) fn has_field_of(&mut self, key: &[u8]) -> bool {
+        put_field(key, &mut self.field).is_none() || self.fields.contains(&self.field[..])
+    }
+
+    /// Adds the field of a key.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many.
+    pub(crate) fn add_field_of(&mut self, key: &[u8]) -> io::Result<()> {
+        if let Some(field) = Field::of(key) {
+            self.bytes += field.0.len() + FIELD_BYTES;
+            self.fields.insert(field);
+        }
+        match self.bytes > MOST_SET_BYTES {
+            true => Err(io::Error::other("the shard has too many fields to be held")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -276,6 +342,8 @@ pub(super) mod tests {
             named("field 'v#!~#w' of measurement 'a,b c'")
         );
         assert_eq!(field("m,h=a"), None);
+        let of_key = Field::of(b"a\\,b\\ c,h=x#!~#v w").unwrap();
+        assert_eq!(Field::named("a,b c", "v w"), of_key);
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod harness;
 mod live;
 // A large metastore into a running server.
 mod live_large;
+// `snap restore -online -merge`: points for a database that is there.
+mod merge;
 // What is asked for and is not there.
 mod mistakes;
 // A database, a retention policy, a shard or a stretch of time, backed up and restored alone.

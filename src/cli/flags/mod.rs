@@ -4,6 +4,7 @@ pub(crate) mod argv;
 pub(crate) mod config;
 pub(crate) mod defaults;
 mod directories;
+mod http;
 mod influxd;
 pub(crate) mod known;
 mod lock;
@@ -21,6 +22,7 @@ pub(crate) mod usage;
 pub(crate) mod values;
 
 pub(crate) use directories::DirectoriesArgs;
+pub(crate) use http::HttpArgs;
 pub(crate) use influxd::InfluxdArgs;
 pub(crate) use lock::{GraceArgs, LockArgs};
 pub(crate) use output::{OutputArgs, Verbosity};

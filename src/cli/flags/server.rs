@@ -74,11 +74,16 @@ pub(crate) struct ConnectionArgs<const HIDDEN: bool> {
 impl<const HIDDEN: bool> ConnectionArgs<HIDDEN> {
     /// A client of the server at `address`.
     pub(crate) fn client(&self, address: impl Into<Endpoint>, cancel: &Cancel) -> Client {
-        let timeouts = Timeouts {
+        Client::new(address, self.dialect.0, self.timeouts(), cancel.clone())
+            .limited(self.limit_rate.0)
+    }
+
+    /// How long to wait for a server.
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        Timeouts {
             connect: self.connect_timeout,
             idle: self.idle_timeout,
             attempt: self.attempt_timeout,
-        };
-        Client::new(address, self.dialect.0, timeouts, cancel.clone()).limited(self.limit_rate.0)
+        }
     }
 }

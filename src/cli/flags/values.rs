@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::client::Address;
+use crate::http_api::HttpUrl;
 use crate::ops::{Resolution, Within};
 use crate::repository::Location;
 use crate::time;
@@ -80,6 +81,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 /// The least length of a shard group and of a retention policy that influxd takes.
 const LEAST_POLICY: Duration = Duration::from_secs(3600);
+
+/// The URL of an HTTP API.
+pub(crate) fn http_url(text: &str) -> Result<HttpUrl, String> {
+    text.parse()
+}
 
 /// The length of shard groups, in nanoseconds.
 pub(crate) fn shard_duration(text: &str) -> Result<i64, String> {

@@ -23,14 +23,14 @@ mod source;
 mod types;
 
 pub(super) use check::{RestoreChecks, ShardChecker};
-pub use live::LiveOptions;
 pub(crate) use live::live_journal_schema;
 pub use live::restore_live;
+pub use live::{ConflictRule, LiveOptions, MergeOptions};
 pub use lost::{Lost, LostKind, LostList};
 pub use offline::IndexKind;
 pub use offline::RestoreOptions;
 pub use offline::restore;
 pub(super) use offline::{has_interrupted_restore, least_bytes};
-pub use report::RestoreReport;
+pub use report::{MergeReport, MergedShard, RestoreReport};
 pub use selection::RestoreSelection;
 pub(super) use source::{PlannedShard, SetContents, SetSelector, Source, planned, sets_of};

@@ -104,7 +104,7 @@ fn several_types(targets: &[TargetShard], checks: &RestoreChecks) -> Result<BTre
 }
 
 /// Fields that have one type in a part of a shard, and another in others, and where.
-fn conflicts_in<'a>(
+pub(super) fn conflicts_in<'a>(
     target: &TargetShard,
     known: &'a BTreeMap<u64, TypesOfShard>,
 ) -> BTreeMap<&'a Field, String> {
@@ -125,7 +125,7 @@ fn conflicts_in<'a>(
     conflicts
 }
 
-fn type_name(byte: u8) -> String {
+pub(super) fn type_name(byte: u8) -> String {
     ValueType::from_byte(byte).map_or_else(|| byte.to_string(), |value_type| value_type.to_string())
 }
 
@@ -202,7 +202,7 @@ impl OfBackup<'_> {
         })
     }
 
-    fn members<'b>(&'b self, shard: &'b CheckedShard) -> ShardMembers<'b> {
+    pub(super) fn members<'b>(&'b self, shard: &'b CheckedShard) -> ShardMembers<'b> {
         ShardMembers {
             catalog: self.catalog,
             shard: &shard.source,

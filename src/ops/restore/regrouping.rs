@@ -282,8 +282,32 @@ impl NewNames {
         if parts.len() == 1 {
             return vec![Self::default()];
         }
-        let mut next = 0;
-        parts.map(|files| Self::after(&mut next, files)).collect()
+        Self::behind(0, parts)
+    }
+
+    /// Those of shards whose files come after all others, which have generations up to `last`.
+    pub(super) fn behind<'a>(
+        mut last: u32,
+        parts: impl Iterator<Item = &'a ShardFiles>,
+    ) -> Vec<Self> {
+        parts.map(|files| Self::after(&mut last, files)).collect()
+    }
+
+    /// Those of shards whose files get generation 0, and the sequences from `next` on.
+    pub(super) fn of_generation_zero<'a>(
+        mut next: u32,
+        parts: impl Iterator<Item = &'a ShardFiles>,
+    ) -> Vec<Self> {
+        let named = parts.map(|files| {
+            let names = files.iter().filter(|(name, _)| name.ends_with(".tsm"));
+            let names = names.map(|(name, _)| {
+                let new = file_name(0, next);
+                next += 1;
+                (stem(name).to_owned(), stem(&new).to_owned())
+            });
+            Self(Some(names.collect()))
+        });
+        named.collect()
     }
 
     /// Those of a shard whose files come after others, up to the generation `last`.
@@ -316,7 +340,7 @@ impl NewNames {
 }
 
 /// The sequence in the name of a TSM file.
-fn sequence(name: &str) -> u32 {
+pub(super) fn sequence(name: &str) -> u32 {
     let (_, sequence) = stem(name).split_once('-').unwrap_or_default();
     sequence.parse().unwrap_or(1)
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::checked_shard::CheckedShard;
+use super::live::ConflictRule;
 use super::lost::LostList;
 use crate::error::ErrorKind;
 use crate::metastore::users::UserCount;
 use crate::ops::Shortfall;
 use crate::repository::SetId;
+use crate::shard::ShardPath;
 use crate::text::plural;
 use crate::tsm::is_file_name;
 
@@ -39,8 +41,40 @@ pub struct RestoreReport {
     pub users: Option<UserCount>,
     /// What of a damaged backup was not restored, where that was left out.
     pub lost: Option<Arc<LostList>>,
+    /// What came into a database that the server had; none where none did.
+    pub merge: Option<MergeReport>,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+/// What came into a database that a server had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MergeReport {
+    /// Whose value counts where both have one.
+    pub on_conflict: ConflictRule,
+    /// Retention policies that were made, or for a dry run, would be.
+    pub new_policies: usize,
+    /// The server's shards that got points, or would.
+    pub shards: Vec<MergedShard>,
+}
+
+/// A shard of a server that gets points.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MergedShard {
+    /// What it is called there; with the id 0 where it was not made yet.
+    pub path: ShardPath,
+    /// First nanosecond of its group.
+    pub start: i64,
+    /// First nanosecond behind its group.
+    pub end: i64,
+    /// The ids of the shards of the backup that the points are from.
+    pub sources: Vec<u64>,
+    /// Whether points made it.
+    pub is_new: bool,
+    /// Whether not all points of those shards belong to it.
+    pub is_cut: bool,
+    /// Points that were written through the HTTP API, which make the shard and its fields known.
+    pub points_written: u64,
 }
 
 /// What is not restored: what the backup lacks, what influxd will not show, and what is damaged.

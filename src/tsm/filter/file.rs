@@ -42,6 +42,11 @@ pub(crate) struct FilteredFile {
 }
 
 impl FilteredFile {
+    /// Its content.
+    pub(crate) fn content(&self) -> &File {
+        &self.file
+    }
+
     /// Copies its content.
     ///
     /// # Errors

@@ -14,5 +14,5 @@ pub(super) use key_filter::{BlockFate, KeyFilter};
 pub(crate) use left_out::LeftOut;
 pub(crate) use lost_block::LostBlock;
 pub(super) use new_types::has_other_type;
-pub(crate) use new_types::{NewTypes, living_fields};
+pub(crate) use new_types::{NewTypes, add_living_fields, living_fields};
 pub use rewrite::{FilterError, FilterTally, rewrite};

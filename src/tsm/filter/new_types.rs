@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::fields::Field;
+use super::super::fields::{Field, FieldSet};
 use super::super::index::{IndexError, IndexWalk, Key};
 use super::super::tombstone::Deletes;
 use super::super::values::ValueType;
@@ -37,6 +37,38 @@ pub(crate) fn living_fields(
         }
         if lives {
             each(&field, value_type);
+        }
+    }
+    Ok(())
+}
+
+/// Adds the fields that a file has values of, which were not deleted.
+///
+/// # Errors
+///
+/// When the index is damaged, or the deletes cannot be read; when there are too many fields.
+pub(crate) fn add_living_fields(
+    file: &(impl ReadAt + ?Sized),
+    deletes: &mut impl Deletes,
+    fields: &mut FieldSet,
+) -> Result<(), IndexError> {
+    let read = |source| IndexError::Read { offset: 0, source };
+    let mut walk = IndexWalk::open(file)?;
+    let mut key_filter = KeyFilter::new(Bounds::ANY);
+    let mut bytes = Vec::new();
+    while let Some(key) = walk.next_key()? {
+        if fields.has_field_of(key.bytes) {
+            continue;
+        }
+        bytes.clear();
+        bytes.extend_from_slice(key.bytes);
+        key_filter.load(&key, deletes).map_err(read)?;
+        let mut lives = false;
+        while let Some(entry) = walk.next_entry()? {
+            lives |= key_filter.fate(&entry, deletes).map_err(read)? != BlockFate::Dropped;
+        }
+        if lives {
+            fields.add_field_of(&bytes).map_err(read)?;
         }
     }
     Ok(())

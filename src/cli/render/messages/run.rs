@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::{Message, Seconds};
 use crate::cli::render::table::date_or_time;
 use crate::cli::render::tally::Tally;
-use crate::ops::{BackupReport, RestoreReport, Shortfall, grouped};
+use crate::ops::{BackupReport, MergedShard, RestoreReport, Shortfall, grouped};
 use crate::repository::Location;
 use crate::text::{plural, size};
+use crate::time::from_nanos;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -66,6 +67,12 @@ pub(crate) struct RunSummary<'a> {
     users: Option<usize>,
     /// restore -skip-damaged: how many lines there are of what is lost; else null.
     lost_count: Option<u64>,
+    /// restore -online -merge: whose value counts where both have one, backup or server; else null.
+    on_conflict: Option<&'static str>,
+    /// restore -online -merge: retention policies that were made, dry run: that would be; else null.
+    new_policies: Option<usize>,
+    /// restore -online -merge: the server's shards that got points, dry run: that would; else null.
+    merged_shards: Option<Vec<MergedMessage>>,
     /// What is missing, a sentence for each shard; empty with exit code 0.
     missing: Vec<String>,
     /// What points can be missing of, a sentence for each shard; empty with exit code 0, and for
@@ -94,6 +101,46 @@ pub(crate) struct RunSummary<'a> {
     /// The server that was restored into.
     #[serde(skip)]
     host: Option<&'a str>,
+}
+
+/// A shard of a server that gets points.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct MergedMessage {
+    /// The retention policy, as it is called on the server.
+    retention_policy: String,
+    /// The shard's id on the server; null where it would be made.
+    shard: Option<u64>,
+    /// When its shard group begins, UTC.
+    #[schemars(extend("pattern" = "Z$"))]
+    start: Timestamp,
+    /// The first time behind its shard group, UTC.
+    #[schemars(extend("pattern" = "Z$"))]
+    end: Timestamp,
+    /// The ids of the shards of the backup that the points are from.
+    from_shards: Vec<u64>,
+    /// Whether it is made for them.
+    new_shard: bool,
+    /// Whether other points of those shards belong elsewhere.
+    is_cut: bool,
+    /// Points written through the HTTP API before the upload, one of each field that the shard did
+    /// not have, and with -on-conflict backup one more; dry run: 0.
+    points_written: u64,
+}
+
+impl From<&MergedShard> for MergedMessage {
+    fn from(shard: &MergedShard) -> Self {
+        Self {
+            retention_policy: shard.path.retention_policy.to_string(),
+            shard: (shard.path.id > 0).then_some(shard.path.id),
+            start: from_nanos(shard.start),
+            end: from_nanos(shard.end),
+            from_shards: shard.sources.clone(),
+            new_shard: shard.is_new,
+            is_cut: shard.is_cut,
+            points_written: shard.points_written,
+        }
+    }
 }
 
 /// What is missing, and what may be.
@@ -134,6 +181,9 @@ impl<'a> RunSummary<'a> {
             read_back: None,
             users: None,
             lost_count: None,
+            on_conflict: None,
+            new_policies: None,
+            merged_shards: None,
             missing: sentences(&report.missing),
             unproven: sentences(&report.unproven),
             gaps: &report.gaps,
@@ -158,6 +208,8 @@ impl<'a> RunSummary<'a> {
         dry_run: bool,
     ) -> Self {
         let metastore = report.metastore.as_deref();
+        let merge = report.merge.as_ref();
+        let merged = merge.map(|merge| merge.shards.iter().map(MergedMessage::from));
         Self {
             command: RunCommand::Restore,
             set: Some(report.set.as_str()),
@@ -177,6 +229,9 @@ impl<'a> RunSummary<'a> {
             read_back: report.read_back,
             users: report.users.as_ref().map(|users| users.added),
             lost_count: report.lost.as_ref().map(|lost| lost.count()),
+            on_conflict: merge.map(|merge| merge.on_conflict.word()),
+            new_policies: merge.map(|merge| merge.new_policies),
+            merged_shards: merged.map(Iterator::collect),
             missing: sentences(&report.missing),
             unproven: Vec::new(),
             gaps: &[],
@@ -328,6 +383,26 @@ impl<'a> RunSummary<'a> {
         }
         parts.extend(self.users.map(|users| plural(users, "user")));
         parts.extend(self.metastore.clone());
+        if let Some(shards) = &self.merged_shards {
+            let counts = [
+                (shards.iter().filter(|shard| shard.new_shard).count(), "new"),
+                (
+                    shards.iter().filter(|shard| shard.is_cut).count(),
+                    "of cut ones",
+                ),
+            ];
+            let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+            parts.extend(counts.map(|(count, what)| format!("{count} {what}")));
+            let written: u64 = shards.iter().map(|shard| shard.points_written).sum();
+            if written > 0 {
+                parts.push(format!(
+                    "{} of new fields written",
+                    plural(written, "point")
+                ));
+            }
+            let rule = self.on_conflict.unwrap_or_default();
+            parts.push(format!("on conflict the {rule}'s value"));
+        }
         parts.extend(self.host.map(|host| match (self.dry_run, self.read_back) {
             (true, _) => format!("into {host}"),
             (false, None) => format!("sent to {host} and not read back"),

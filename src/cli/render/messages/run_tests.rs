@@ -45,6 +45,7 @@ fn restore() -> RestoreReport {
         read_back: None,
         users: None,
         lost: None,
+        merge: None,
         missing: Vec::new(),
         elapsed: Duration::from_millis(700),
     }

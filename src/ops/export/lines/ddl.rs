@@ -4,18 +4,9 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use crate::metastore::{Data, DatabaseInfo, RetentionPolicyInfo};
+use crate::metastore::influxql::{create_policy, identifier, policy_rule};
+use crate::metastore::{Data, DatabaseInfo};
 use crate::shard::ShardPath;
-
-/// Units of time that InfluxQL knows, in nanoseconds, the longest first.
-const UNITS: [(&str, i64); 6] = [
-    ("h", 3_600_000_000_000),
-    ("m", 60_000_000_000),
-    ("s", 1_000_000_000),
-    ("ms", 1_000_000),
-    ("u", 1000),
-    ("ns", 1),
-];
 
 /// The definitions of a metastore, and what of them is in force.
 pub(super) struct Definitions<'a> {
@@ -68,7 +59,7 @@ impl<'a> Definitions<'a> {
 /// The database with its default policy, as the one that is made with it becomes the default; then
 /// the others.
 fn write_database(info: &DatabaseInfo, out: &mut dyn Write) -> io::Result<()> {
-    let name = quoted(&info.name);
+    let name = identifier(&info.name);
     let policies = &info.retention_policies;
     let default = info
         .retention_policy(&info.default_retention_policy)
@@ -76,47 +67,17 @@ fn write_database(info: &DatabaseInfo, out: &mut dyn Write) -> io::Result<()> {
     let Some(default) = default else {
         return writeln!(out, "CREATE DATABASE {name}");
     };
-    let rule = rule(default);
+    let rule = policy_rule(default);
     writeln!(
         out,
         "CREATE DATABASE {name} WITH {rule} NAME {}",
-        quoted(&default.name)
+        identifier(&default.name)
     )?;
     for policy in policies.iter().filter(|policy| policy.name != default.name) {
-        let (own, rule) = (quoted(&policy.name), self::rule(policy));
-        writeln!(out, "CREATE RETENTION POLICY {own} ON {name} {rule}")?;
+        let statement = create_policy(&info.name, &policy.name, policy);
+        writeln!(out, "{statement}")?;
     }
     Ok(())
-}
-
-fn rule(policy: &RetentionPolicyInfo) -> String {
-    let groups = match policy.shard_group_duration {
-        0 => String::new(),
-        nanos => format!(" SHARD DURATION {}", duration(nanos)),
-    };
-    let replicas = policy.replica_n.max(1);
-    format!(
-        "DURATION {} REPLICATION {replicas}{groups}",
-        duration(policy.duration)
-    )
-}
-
-/// In the longest unit that it is a whole number of; 0 is for ever.
-fn duration(nanos: i64) -> String {
-    if nanos == 0 {
-        return "INF".to_owned();
-    }
-    let (unit, length) = UNITS
-        .into_iter()
-        .find(|(_, length)| nanos % length == 0)
-        .unwrap_or(("ns", 1));
-    format!("{}{unit}", nanos / length)
-}
-
-/// An identifier of InfluxQL.
-fn quoted(name: &str) -> String {
-    let name = name.replace('\\', r"\\").replace('"', "\\\"");
-    format!("\"{}\"", name.replace('\n', r"\n"))
 }
 
 /// A name in a comment, which ends with the line.
@@ -127,6 +88,7 @@ fn in_line(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metastore::RetentionPolicyInfo;
 
     #[test]
     fn databases_come_back_with_their_policies_and_the_default_among_them() {

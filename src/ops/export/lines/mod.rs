@@ -16,13 +16,14 @@ use super::points_writer::{PieceSink, PointsFormatter, PointsWriter};
 use super::{ExportTally, ExportedTable};
 use crate::context::Context;
 use crate::metastore::Data;
+use crate::ops::line_protocol::Unwritable;
 use crate::ops::prepared::Told;
 use crate::shard::ShardPath;
 use crate::text::plural;
 use crate::tsm::points::{Rows, SeriesPoints};
 use ddl::Definitions;
 use file::LineFiles;
-use protocol::{LinePiece, LineProtocol, Unwritable};
+use protocol::{LinePiece, LineProtocol};
 use target::{BadTimes, TargetCheck};
 
 pub use protocol::NewlineRule;

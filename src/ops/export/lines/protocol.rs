@@ -4,6 +4,7 @@ use anyhow::Result;
 use thiserror::Error;
 
 use super::super::points_writer::PieceSink;
+use crate::ops::line_protocol::{Unwritable, ValueWriter, ensure_series, field_name, is_number};
 use crate::tsm::points::{Column, Rows};
 use crate::tsm::values::Values;
 
@@ -21,21 +22,6 @@ pub enum NewlineRule {
     Escape,
     /// The export ends in an error.
     Fail,
-}
-
-/// Why something cannot be written as line protocol: whoever read it would read something else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(super) enum Unwritable {
-    #[error("it has a line feed, which ends a line")]
-    LineFeed,
-    #[error("it ends with a backslash, which would escape what follows")]
-    Backslash,
-    #[error("it begins with '#' as a comment does")]
-    Comment,
-    #[error("it begins with a space, which is passed over")]
-    Space,
-    #[error("it has no name")]
-    NoName,
 }
 
 /// Why points could not be written.
@@ -104,8 +90,7 @@ struct LineBuffer {
     piece: LinePiece,
     /// Whether ends of lines are taken note of.
     with_ends: bool,
-    integer: itoa::Buffer,
-    float: zmij::Buffer,
+    values: ValueWriter,
 }
 
 impl LineProtocol {
@@ -118,8 +103,7 @@ impl LineProtocol {
                 newline,
                 piece: LinePiece::default(),
                 with_ends,
-                integer: itoa::Buffer::new(),
-                float: zmij::Buffer::new(),
+                values: ValueWriter::new(newline == NewlineRule::Escape),
             },
         }
     }
@@ -130,13 +114,7 @@ impl LineProtocol {
     ///
     /// Where no line can be of it.
     pub(super) fn begin(&mut self, series: &[u8]) -> Result<(), Unwritable> {
-        match series.first() {
-            None | Some(b',') => return Err(Unwritable::NoName),
-            Some(b'#') => return Err(Unwritable::Comment),
-            Some(b' ' | b'\t' | b'\0') => return Err(Unwritable::Space),
-            Some(_) => {}
-        }
-        ensure_ends(series)?;
+        ensure_series(series)?;
         self.series.clear();
         self.series.extend_from_slice(series);
         self.series.push(b' ');
@@ -151,19 +129,9 @@ impl LineProtocol {
     ///
     /// Where it cannot be written; its values are left out then.
     pub(super) fn add_field(&mut self, name: &[u8]) -> Result<(), Unwritable> {
-        let writable = match name.is_empty() {
-            true => Err(Unwritable::NoName),
-            false => ensure_ends(name),
-        };
-        let mut escaped = Vec::with_capacity(name.len() + 1);
-        for &byte in name {
-            if matches!(byte, b',' | b'"' | b' ' | b'=') {
-                escaped.push(b'\\');
-            }
-            escaped.push(byte);
-        }
-        escaped.push(b'=');
-        self.fields.push(writable.is_ok().then_some(escaped));
+        let named = field_name(name);
+        let writable = named.as_ref().map(|_| ()).map_err(|why| *why);
+        self.fields.push(named.ok());
         writable
     }
 
@@ -250,50 +218,29 @@ impl LineBuffer {
     }
 
     fn can_put(&mut self, values: &Values, at: usize) -> bool {
-        let is_no_number = matches!(values, Values::Float(values) if !values[at].is_finite());
-        self.piece.not_numbers += u64::from(is_no_number);
-        !is_no_number
+        let is_number = is_number(values, at);
+        self.piece.not_numbers += u64::from(!is_number);
+        is_number
     }
 
     fn put(&mut self, values: &Values, at: usize) -> Result<(), LineFeed> {
         let LinePiece {
             lines, newlines, ..
         } = &mut self.piece;
-        match values {
-            Values::Float(values) => {
-                let text = self.float.format_finite(values[at]);
-                lines.bytes.extend_from_slice(text.as_bytes());
-            }
-            Values::Integer(values) => {
-                self.put_integer(values[at]);
-                self.bytes().push(b'i');
-            }
-            Values::Boolean(values) => {
-                let text: &[u8] = if values[at] { b"true" } else { b"false" };
-                lines.bytes.extend_from_slice(text);
-            }
-            Values::Unsigned(values) => {
-                let text = self.integer.format(values[at]);
-                lines.bytes.extend_from_slice(text.as_bytes());
-                lines.bytes.push(b'u');
-            }
-            Values::String(values) => {
-                let string = values.get(at);
-                if string.contains(&b'\n') {
-                    *newlines += 1;
-                    if self.newline == NewlineRule::Fail {
-                        return Err(LineFeed);
-                    }
-                }
-                put_string(string, self.newline, &mut lines.bytes);
+        if let Values::String(values) = values
+            && values.get(at).contains(&b'\n')
+        {
+            *newlines += 1;
+            if self.newline == NewlineRule::Fail {
+                return Err(LineFeed);
             }
         }
+        self.values.put(values, at, &mut lines.bytes);
         Ok(())
     }
 
     fn put_integer(&mut self, number: i64) {
-        let text = self.integer.format(number);
-        (self.piece.lines.bytes).extend_from_slice(text.as_bytes());
+        (self.values).put_integer(number, &mut self.piece.lines.bytes);
     }
 
     /// Passes on what waits, if it is more than so many bytes.
@@ -316,28 +263,6 @@ impl LineBuffer {
 
 fn in_words(series: &[u8]) -> String {
     series.trim_ascii_end().escape_ascii().to_string()
-}
-
-/// Refuses what has a line feed, or ends with a backslash: to influxd it escapes what follows, also
-/// where another stands before it.
-fn ensure_ends(name: &[u8]) -> Result<(), Unwritable> {
-    match name.contains(&b'\n') {
-        true => Err(Unwritable::LineFeed),
-        false if name.ends_with(b"\\") => Err(Unwritable::Backslash),
-        false => Ok(()),
-    }
-}
-
-fn put_string(string: &[u8], newline: NewlineRule, out: &mut Vec<u8>) {
-    out.push(b'"');
-    for &byte in string {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' if newline == NewlineRule::Escape => out.extend_from_slice(br"\\n"),
-            _ => out.push(byte),
-        }
-    }
-    out.push(b'"');
 }
 
 #[cfg(test)]

@@ -40,6 +40,12 @@ impl FilteredFiles {
         self.0.get(name).map(Option::as_ref)
     }
 
+    /// The files that are sent in another form, with their names in the backup.
+    pub(super) fn rewritten(&self) -> impl Iterator<Item = (&str, &FilteredFile)> {
+        let files = self.0.iter();
+        files.filter_map(|(name, file)| Some((name.as_str(), file.as_ref()?)))
+    }
+
     /// The TSM files that a server is sent of the part.
     fn sent<'a>(&'a self, part: &'a UploadPart<'_>) -> impl Iterator<Item = Sent<'a>> {
         let files = part.shard.files.iter();

@@ -20,6 +20,7 @@ use anyhow::{Context as _, Result, bail};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::merge::ConflictRule;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, kind_of, told, words};
 use crate::io::durable;
@@ -29,9 +30,13 @@ use crate::repository::{FileLock, Location, hidden};
 use crate::wire::ShardIds;
 
 /// The number of the journal's form; readers refuse a larger one. In form 2, some series are
-/// restored, and in form 3, a retention policy gets other durations: who knows only older forms
-/// would go on with all series, or the old shards.
-pub(crate) const FORMAT: u32 = 3;
+/// restored, in form 3, a retention policy gets other durations, and in form 4, points come into a
+/// database that is there: who knows only older forms would go on with all series, the old shards,
+/// or the database as one of its own.
+pub(crate) const FORMAT: u32 = 4;
+
+/// The form in which a retention policy gets other durations.
+const DURATIONS_FORMAT: u32 = 3;
 
 /// The form in which some series are restored.
 const SOME_SERIES_FORMAT: u32 = 2;
@@ -62,12 +67,18 @@ pub(super) struct Header {
     pub what: RestoreSelection,
     /// The databases as they are called on the server.
     pub names: Vec<String>,
+    /// Where the points come into a database that is there, whose value counts where both have one;
+    /// absent: the database is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<ConflictRule>,
 }
 
 /// The number of the first form that can say what is restored.
-pub(super) fn needed_format(what: &RestoreSelection) -> u32 {
-    if what.durations().is_some() {
+pub(super) fn needed_format(what: &RestoreSelection, is_merge: bool) -> u32 {
+    if is_merge {
         FORMAT
+    } else if what.durations().is_some() {
+        DURATIONS_FORMAT
     } else if what.series.takes_all() {
         ALL_SERIES_FORMAT
     } else {
@@ -81,7 +92,8 @@ enum Line {
     /// The server's id of each shard, by its id in the metastore that was imported: that of the
     /// backup, where shards are not regrouped.
     Ids(ShardIds),
-    /// A shard, by the same id, that is whole on the server.
+    /// A shard, by the same id, that is whole on the server. In a merge: by its id there, one that
+    /// has all that it gets.
     Done(u64),
 }
 
@@ -453,6 +465,7 @@ mod tests {
             named: false,
             what: RestoreSelection::default(),
             names: vec![name.to_owned()],
+            merge: None,
         }
     }
 
@@ -538,8 +551,9 @@ mod tests {
             duration: Some(0),
             ..all.clone()
         };
-        let formats = [&all, &some, &regrouped, &lasting].map(needed_format);
+        let formats = [&all, &some, &regrouped, &lasting].map(|what| needed_format(what, false));
         assert_eq!(formats, [1, 2, 3, 3]);
+        assert_eq!(needed_format(&all, true), 4);
         // What an older snap wrote.
         let old = r#"{"database":"d","retention_policy":null,"shard":null,"new_database":null,"new_retention_policy":null,"start":null,"end":null}"#;
         let read: RestoreSelection = serde_json::from_str(old).unwrap();

@@ -71,7 +71,10 @@ impl Live<'_> {
     }
 
     /// The files that the server has of the shard, with sizes and CRC-32.
-    fn files_on_server(&self, shard: &UploadShard<'_>) -> Result<Vec<(String, u64, u32)>> {
+    pub(super) fn files_on_server(
+        &self,
+        shard: &UploadShard<'_>,
+    ) -> Result<Vec<(String, u64, u32)>> {
         let mut attempts = Attempts::default();
         loop {
             let reply = self.client.request(&Request::Shard {

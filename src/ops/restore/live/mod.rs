@@ -11,6 +11,7 @@ mod import;
 mod journal;
 mod left_out;
 mod look_back;
+mod merge;
 mod parts;
 mod resume;
 mod send;
@@ -44,6 +45,7 @@ use resume::{RestoreStart, Start};
 use target::Live;
 use upload::Uploaded;
 
+pub use merge::{ConflictRule, MergeOptions};
 pub use target::LiveOptions;
 
 /// Restores a backup into a running server.
@@ -62,6 +64,9 @@ pub fn restore_live(
 ) -> Result<RestoreReport> {
     let started = Instant::now();
     options.ensure_consistent()?;
+    if let Some(merge) = &options.merge {
+        return merge::restore_into_database(client, options, merge, context);
+    }
     let host = client.address().to_string();
     let interrupted = Interrupted::all(&options.repository, &host)?;
     let run = RestoreStart::of(options, &interrupted, &host)?;
@@ -108,6 +113,7 @@ pub fn restore_live(
         missing: missing(&source.chains.missing, &shards, None),
         users: None,
         lost: None,
+        merge: None,
         elapsed: Duration::ZERO,
     };
     if options.dry_run {

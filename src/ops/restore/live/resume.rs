@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::import::ids_by_time;
 use super::journal::{Header, Interrupted, needed_format};
+use super::merge::ConflictRule;
 use super::target::{Live, LiveOptions};
 use crate::error::{Error, ErrorKind};
 use crate::metastore::Data;
@@ -81,6 +82,39 @@ impl<'a> RestoreStart<'a> {
         }
     }
 
+    /// Whose value counts, where it is the merge that is gone on with.
+    pub(super) fn on_conflict(self) -> Option<ConflictRule> {
+        match self {
+            Self::Fresh { .. } => None,
+            Self::Resumed(interrupted) => interrupted.header.merge,
+        }
+    }
+
+    /// Refuses to go on on another server than the one that was begun on.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] where it is one.
+    pub(super) fn ensure_same_server(
+        self,
+        live: &Live<'_>,
+        server_metastore: &Data,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Resumed(Interrupted { header, .. })
+                if header.cluster_id != server_metastore.cluster_id =>
+            {
+                let address = live.client.address();
+                Err(ErrorKind::Refused
+                    .error(format!(
+                        "{address} is not the server that the restore was begun on"
+                    ))
+                    .hint("leave -resume out to begin anew"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Where it begins on a server with that metastore.
     ///
     /// # Errors
@@ -99,7 +133,10 @@ impl<'a> RestoreStart<'a> {
                 live.ensure_absent(source, server_metastore, interrupted)?;
                 Ok(Start::Import)
             }
-            Self::Resumed(interrupted) => live.resumed_at(interrupted, targets, server_metastore),
+            Self::Resumed(interrupted) => {
+                self.ensure_same_server(live, server_metastore)?;
+                live.resumed_at(interrupted, targets, server_metastore)
+            }
         }
     }
 
@@ -112,7 +149,7 @@ impl<'a> RestoreStart<'a> {
     ) -> Header {
         match self {
             Self::Fresh { .. } => Header {
-                format: needed_format(live.what),
+                format: needed_format(live.what, live.options.merge.is_some()),
                 host: live.client.address().to_string(),
                 cluster_id: server_metastore.cluster_id,
                 max_shard_id: server_metastore.max_shard_id,
@@ -120,6 +157,7 @@ impl<'a> RestoreStart<'a> {
                 named: live.options.set.is_some(),
                 what: live.what.clone(),
                 names: live.new_names(source),
+                merge: None,
             },
             Self::Resumed(interrupted) => interrupted.header.clone(),
         }
@@ -135,14 +173,6 @@ impl Live<'_> {
         server_metastore: &Data,
     ) -> Result<Start> {
         let (header, address) = (&interrupted.header, self.client.address());
-        if header.cluster_id != server_metastore.cluster_id {
-            return Err(ErrorKind::Refused
-                .error(format!(
-                    "{address} is not the server that the restore was begun on"
-                ))
-                .hint("leave -resume out to begin anew")
-                .into());
-        }
         let is_there = |name: &&String| server_metastore.database(name).is_some();
         let Some(name) = header.names.iter().find(is_there) else {
             if interrupted.ids.is_none() {
@@ -198,7 +228,11 @@ fn find<'a>(
 ) -> Result<&'a Interrupted, Error> {
     let is_named = |interrupted: &&Interrupted| {
         let header = &interrupted.header;
-        options.set.as_ref().is_none_or(|set| *set == header.set)
+        let asked = options.merge.as_ref();
+        let is_ruled = asked.and_then(|merge| merge.on_conflict);
+        asked.is_some() == header.merge.is_some()
+            && is_ruled.is_none_or(|rule| header.merge == Some(rule))
+            && options.set.as_ref().is_none_or(|set| *set == header.set)
             && (options.what == RestoreSelection::default() || options.what == header.what)
     };
     let found: Vec<&Interrupted> = interrupted.iter().filter(is_named).collect();
@@ -233,7 +267,12 @@ fn listed<'a>(interrupted: impl IntoIterator<Item = &'a Interrupted>) -> String 
     let texts: Vec<String> = interrupted
         .into_iter()
         .map(|Interrupted { header, .. }| {
-            format!("{} of set {}", header.names.join(", "), header.set)
+            let rule = header.merge.map(|rule| {
+                let rule = rule.word();
+                format!(" (-merge -on-conflict {rule})")
+            });
+            let (names, rule) = (header.names.join(", "), rule.unwrap_or_default());
+            format!("{names} of set {}{rule}", header.set)
         })
         .collect();
     texts.join("; ")

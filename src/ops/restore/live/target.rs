@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::journal::Interrupted;
+use super::merge::MergeOptions;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
@@ -37,6 +38,8 @@ pub struct LiveOptions {
     pub apply_deletes: bool,
     /// Where to write the statements that make what does not come back; nowhere if not named.
     pub influxql: Option<PathBuf>,
+    /// Bring the points into a database that the server has, and how; else make the database.
+    pub merge: Option<MergeOptions>,
     /// Say what would be done, and change nothing.
     pub dry_run: bool,
 }
@@ -44,7 +47,8 @@ pub struct LiveOptions {
 impl LiveOptions {
     /// Refuses flags that contradict each other, and such as need others.
     pub(crate) fn ensure_consistent(&self) -> Result<(), Error> {
-        self.what.ensure_consistent()
+        self.what.ensure_consistent()?;
+        self.ensure_mergeable()
     }
 }
 
@@ -108,13 +112,13 @@ impl Live<'_> {
             "{} already has a database '{name}'",
             self.client.address()
         ));
-        let was_interrupted = interrupted
-            .iter()
-            .any(|interrupted| interrupted.header.names.contains(name));
+        let was_interrupted = interrupted.iter().any(|Interrupted { header, .. }| {
+            header.merge.is_none() && header.names.contains(name)
+        });
         let hint = if was_interrupted {
             "a restore of it was interrupted: -resume goes on with that; or drop the database to begin anew"
         } else {
-            "-database DB -newdb NEW restores it beside; influxd cannot merge into a database"
+            "-merge brings the points into it; -database DB -newdb NEW restores it beside"
         };
         Err(error.hint(hint).into())
     }

@@ -256,7 +256,7 @@ impl Live<'_> {
         }
     }
 
-    fn warn_not_compared(&self, shard: &UploadShard<'_>) {
+    pub(super) fn warn_not_compared(&self, shard: &UploadShard<'_>) {
         self.context.warn(format!(
             "the server has compacted shard {} already: it was not compared",
             shard.path

@@ -99,6 +99,7 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
         missing: missing(&plan.missing, &shards, plan.lost.as_deref()),
         users: plan.users,
         lost: plan.lost,
+        merge: None,
         elapsed: started.elapsed(),
     })
 }

@@ -1,0 +1,51 @@
+//! The flag of the HTTP API of an influxd, and who asks it.
+
+use std::env;
+
+use clap::Args;
+
+use super::server::ConnectionArgs;
+use super::values;
+use crate::client::Address;
+use crate::error::Error;
+use crate::http_api::{Credentials, HttpOptions, HttpUrl};
+
+/// Where the HTTP API is.
+#[derive(Debug, Args)]
+pub(crate) struct HttpArgs {
+    /// With -merge, the HTTP API [default: http at port 8086 of -host]
+    ///
+    /// It is asked with the credentials in the variables INFLUX_USERNAME and INFLUX_PASSWORD, if
+    /// these are set.
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = values::http_url,
+        requires = "merge",
+        conflicts_with_all = ["metadir", "datadir"],
+        help_heading = "Where to",
+        hide_short_help = true
+    )]
+    http: Option<HttpUrl>,
+}
+
+impl HttpArgs {
+    /// How to ask the server whose snapshotter is at `host`.
+    ///
+    /// # Errors
+    ///
+    /// For half of the credentials.
+    pub(crate) fn options(
+        &self,
+        host: &Address,
+        connection: &ConnectionArgs<false>,
+    ) -> Result<HttpOptions, Error> {
+        let default = || HttpUrl::of_host(host.host());
+        Ok(HttpOptions {
+            url: self.http.clone().unwrap_or_else(default),
+            credentials: Credentials::of(&|name| env::var_os(name))?,
+            timeouts: connection.timeouts(),
+            retries: connection.retries,
+        })
+    }
+}

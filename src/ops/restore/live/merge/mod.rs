@@ -1,0 +1,349 @@
+//! Merging a backup into a database that a running server has.
+//!
+//! The server is asked first ([`there`]), and refused with all that is in the way ([`preflight`],
+//! [`plan`], [`conflicts`], [`expired`]) before anything is sent. Then each of its shards gets the points of
+//! the backup that belong to it ([`shard`]): those of new fields through the HTTP API ([`announce`]),
+//! and all of them as files, whose names say whose points count ([`names`]).
+
+mod announce;
+mod conflicts;
+mod expired;
+mod names;
+mod plan;
+mod preflight;
+mod shard;
+mod there;
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::journal::{Interrupted, LiveJournal};
+use super::parts::{UploadPart, UploadShard, tsm_files};
+use super::resume::RestoreStart;
+use super::target::{Live, LiveOptions};
+use crate::client::Client;
+use crate::context::Context;
+use crate::error::{Error, ErrorKind};
+use crate::http_api::{HttpApi, HttpOptions};
+use crate::ops::backup::Rule;
+use crate::ops::prepared::FLUSH_TIMEOUT;
+use crate::ops::queue;
+use crate::ops::restore::checked_shard::CheckedShard;
+use crate::ops::restore::regrouping::NewNames;
+use crate::ops::restore::report::{MergeReport, MergedShard, RestoreReport, missing};
+use crate::ops::restore::source::{Source, planned, sets_of};
+use crate::ops::server_shards::ShardAsker;
+use crate::progress::Event;
+use crate::sizes::total;
+use crate::text::{name_list, plural};
+pub use names::ConflictRule;
+use plan::{NEW, is_new, span};
+use preflight::Ready;
+use shard::{MergeJob, Merged};
+
+/// How a backup is merged into a database.
+#[derive(Debug, Clone)]
+pub struct MergeOptions {
+    /// The HTTP API of the server.
+    pub http: HttpOptions,
+    /// Whose value counts where both have one; where it is not said, the server's, or what an
+    /// interrupted merge was told.
+    pub on_conflict: Option<ConflictRule>,
+}
+
+/// A merge into a running server.
+struct Merge<'m, 'a> {
+    live: &'m Live<'a>,
+    api: &'m HttpApi,
+    rule: ConflictRule,
+}
+
+/// Merges a backup into a database that a running server has.
+///
+/// # Errors
+///
+/// Before anything is sent: when the backup is damaged, or something on the server is in the way
+/// ([`ErrorKind::Refused`]). Shards that could not be brought in are in the report.
+pub(super) fn restore_into_database(
+    client: &Client,
+    options: &LiveOptions,
+    asked: &MergeOptions,
+    context: Context<'_>,
+) -> Result<RestoreReport> {
+    let started = Instant::now();
+    let api = HttpApi::new(&asked.http, context.cancel.clone())?;
+    let host = client.address().to_string();
+    let interrupted = Interrupted::all(&options.repository, &host)?;
+    let run = RestoreStart::of(options, &interrupted, &host)?;
+    let live = Live {
+        client,
+        options,
+        what: run.what(options),
+        context,
+    };
+    let merge = Merge {
+        live: &live,
+        api: &api,
+        rule: run
+            .on_conflict()
+            .or(asked.on_conflict)
+            .unwrap_or(ConflictRule::Server),
+    };
+    let set = options.set.as_deref();
+    let selection = live.what.selection(false);
+    let (catalog, (source, planned), _held) =
+        planned(&options.repository, set, context, |catalog| {
+            let (selector, bounds) = (run.selector(options), live.what.bounds());
+            let source = Source::read(catalog, selector, &selection, bounds, true, context)?;
+            source.ensure_unique_ids()?;
+            let planned = source.planned(live.what, Some)?;
+            let sets = sets_of(&planned);
+            Ok(((source, planned), sets))
+        })?;
+    source.report_missing(&catalog, &selection, context)?;
+    let ready = merge.ready(catalog, source, planned)?;
+    run.ensure_same_server(&live, &ready.server_metastore)?;
+    live.report_left_out(&ready.source, &ready.shards)?;
+    merge.warn_subscriptions(&ready);
+    let sizes: Vec<u64> = ready
+        .shards
+        .iter()
+        .flat_map(tsm_files)
+        .map(|(_, size)| size)
+        .collect();
+    let merged = ready.targets.iter().map(MergedShard::of);
+    let mut report = RestoreReport {
+        set: ready.source.set.clone(),
+        shards: ready.targets.len(),
+        files: sizes.len(),
+        bytes: total(sizes.iter().copied()),
+        metastore: None,
+        metastore_bytes: 0,
+        read_back: None,
+        missing: missing(&ready.source.chains.missing, &ready.shards, None),
+        users: None,
+        lost: None,
+        merge: Some(MergeReport {
+            on_conflict: merge.rule,
+            new_policies: ready.new_policies.len(),
+            shards: merged.collect(),
+        }),
+        elapsed: Duration::ZERO,
+    };
+    if options.dry_run {
+        merge.describe(&ready);
+    } else {
+        merge.run(&run, &ready, &mut report)?;
+    }
+    report.elapsed = started.elapsed();
+    Ok(report)
+}
+
+impl LiveOptions {
+    /// Refuses what a merge cannot do.
+    pub(super) fn ensure_mergeable(&self) -> Result<(), Error> {
+        if self.merge.is_none() {
+            return Ok(());
+        }
+        let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
+        if self.what.durations().is_some() {
+            return usage(
+                "-shard-duration and -duration are not for -online -merge: the database has its own",
+                "ALTER RETENTION POLICY changes them on the server",
+            );
+        }
+        if self.what.database.is_none() && !self.resume {
+            return usage(
+                "-online -merge needs -database",
+                "write -database DB, and -newdb NAME where it has another name on the server",
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Merge<'_, '_> {
+    fn warn_subscriptions(&self, ready: &Ready) {
+        let mut policies: Vec<_> = ready.targets.iter().map(|target| &target.path).collect();
+        policies.dedup_by(|a, b| a.retention_policy == b.retention_policy);
+        for path in policies {
+            let database = ready.server_metastore.database(&path.database);
+            let policy = database.and_then(|of| of.retention_policy(&path.retention_policy));
+            let Some(policy) = policy.filter(|policy| !policy.subscriptions.is_empty()) else {
+                continue;
+            };
+            let names = policy.subscriptions.iter().map(|one| one.name.clone());
+            let names: Vec<String> = names.collect();
+            let any = match self.rule {
+                ConflictRule::Backup => ", and one more to each shard",
+                ConflictRule::Server => "",
+            };
+            self.live.context.warn(format!(
+                "{}/{} has {} ({}): a point of each field that is new to a shard is forwarded{any}, with its old time; \
+                 all others come as files and are not forwarded",
+                path.database,
+                path.retention_policy,
+                plural(names.len(), "subscription"),
+                name_list(&names)
+            ));
+        }
+    }
+
+    /// Tells what would be done.
+    fn describe(&self, ready: &Ready) {
+        let (context, address) = (self.live.context, self.live.client.address());
+        for statement in &ready.new_policies {
+            context.status(format!("would send to {}: {statement}", self.api.url()));
+        }
+        for target in &ready.targets {
+            let span = span(target.start, target.end);
+            let into = match is_new(target) {
+                true => format!(
+                    "a new shard of {}/{}",
+                    target.path.database, target.path.retention_policy
+                ),
+                false => format!("shard {}", target.path),
+            };
+            let what = target.made_of();
+            context.status(format!(
+                "would upload {what} to {address}, into {into} ({span})"
+            ));
+        }
+    }
+
+    /// Makes the policies that there are not, and brings the points in.
+    fn run(&self, run: &RestoreStart<'_>, ready: &Ready, report: &mut RestoreReport) -> Result<()> {
+        let (live, repository) = (self.live, &self.live.options.repository);
+        let mut header = run.header(live, &ready.source, &ready.server_metastore);
+        header.merge = Some(self.rule);
+        let (journal, done) = match run {
+            RestoreStart::Fresh { .. } => (
+                LiveJournal::begin(repository, &header, live.context)?,
+                HashSet::new(),
+            ),
+            RestoreStart::Resumed(interrupted) => (
+                LiveJournal::resume(repository, &header, live.context)?,
+                interrupted.done.iter().copied().collect(),
+            ),
+        };
+        let is_kept = journal.is_kept();
+        let merged = self.bring_in(ready, journal, &done, report);
+        if merged.is_err() || !report.missing.is_empty() {
+            let next = if is_kept {
+                "with -resume, the same command goes on where this stopped"
+            } else {
+                "the same command brings the rest in"
+            };
+            live.context.warn(format!(
+                "'{}' on {} may have a part of the backup now: {next}",
+                name_list(&header.names),
+                live.client.address()
+            ));
+        }
+        merged
+    }
+
+    fn bring_in(
+        &self,
+        ready: &Ready,
+        journal: LiveJournal,
+        done: &HashSet<u64>,
+        report: &mut RestoreReport,
+    ) -> Result<()> {
+        let live = self.live;
+        for statement in &ready.new_policies {
+            self.api.statement(statement)?;
+        }
+        let jobs = self.jobs(ready, done)?;
+        let was_done = ready.targets.len() - jobs.len();
+        if was_done > 0 {
+            live.context.status(format!(
+                "{} done by the interrupted run",
+                plural(was_done, "shard")
+            ));
+        }
+        live.context.report(&Event::Shards {
+            count: jobs.len(),
+            bytes: Some(total(jobs.iter().map(|job| job.shard.tsm_bytes()))),
+        });
+        let asker = ShardAsker::new(
+            live.client,
+            live.options.retries,
+            Rule::Prompt(FLUSH_TIMEOUT),
+        );
+        let stop = live.context.cancel.child();
+        let results = queue::work(jobs, live.options.jobs, &stop, |job: MergeJob<'_>| {
+            self.turn(&ready.catalog, &asker, job, &journal, &stop)
+        });
+        live.context.check()?;
+        (report.shards, report.files, report.bytes) = (0, 0, 0);
+        let (mut read_back, mut shards, mut failed) = (0, Vec::new(), 0);
+        for merged in queue::all(results)? {
+            match merged {
+                Merged::Done {
+                    shard,
+                    files,
+                    bytes,
+                    is_read_back,
+                } => {
+                    // Of one that would have been made, all points are left out.
+                    if shard.path.id == NEW {
+                        continue;
+                    }
+                    report.shards += 1;
+                    report.files += files;
+                    report.bytes += bytes;
+                    read_back += usize::from(is_read_back);
+                    shards.push(shard);
+                }
+                Merged::Failed(shortfall) => {
+                    failed += 1;
+                    report.missing.push(shortfall);
+                }
+            }
+        }
+        shards.sort_by(|a, b| a.path.cmp(&b.path));
+        if let Some(merge) = &mut report.merge {
+            merge.shards = shards;
+        }
+        report.read_back = live.options.verify.then_some(read_back);
+        if failed == 0 {
+            journal.end()?;
+        }
+        Ok(())
+    }
+
+    /// What is to be done, but for what an interrupted run has done.
+    fn jobs<'r>(&self, ready: &'r Ready, done: &HashSet<u64>) -> Result<Vec<MergeJob<'r>>> {
+        let by_id = ready.shards.iter().map(|shard| (shard.source.id, shard));
+        let by_id: HashMap<u64, &CheckedShard> = by_id.collect();
+        let left = ready.targets.iter();
+        let left = left.filter(|target| is_new(target) || !done.contains(&target.path.id));
+        let jobs = left.map(|target| {
+            let parts = target.parts.iter().map(|part| {
+                let shard = by_id.get(&part.shard).copied();
+                let shard =
+                    shard.with_context(|| format!("shard {} was not checked", part.shard))?;
+                Ok(UploadPart {
+                    shard,
+                    bounds: part.bounds,
+                    names: NewNames::default(),
+                })
+            });
+            let shard = UploadShard {
+                path: target.path.clone(),
+                id: target.id,
+                source: target.made_of(),
+                parts: parts.collect::<Result<_>>()?,
+            };
+            Ok(MergeJob::new(
+                target.clone(),
+                shard,
+                self.live.options.resume,
+            ))
+        });
+        jobs.collect()
+    }
+}
