@@ -141,7 +141,7 @@ impl<'a> Fitting<'a> {
         let name = value_name(arg);
         let paths = match name {
             "PATH" | "DIR" | "SRC" | "DST" | "A" | "B" => Paths::Directories,
-            "FILE" => Paths::Files,
+            "FILE" | "PROGRAM" => Paths::Files,
             _ => Paths::None,
         };
         let candidates = match (arg.get_id().as_str(), name) {

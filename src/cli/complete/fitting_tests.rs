@@ -57,6 +57,7 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "COMMAND",
         "PERCENT",
         "HOST:PORT",
+        "URL",
         "TEXT",
         "CONDITION",
         "M.F=TYPE",
@@ -69,6 +70,7 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "B",
         "DIR",
         "FILE",
+        "PROGRAM",
         "SET",
         "HOST",
         "TZ",
@@ -79,6 +81,7 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "both|1.0|1.5",
         "keep|escape|fail",
         "lp|csv|csv.gz|parquet",
+        "backup|server",
         "ns|us|ms|s",
         "utc|naive",
     ];
