@@ -171,7 +171,7 @@ impl StagedTar {
             Packing::Gzip(encoder) => {
                 let finished = encoder.finish();
                 let (mut file, blocks) = finished.context("writing the end of a compressed tar")?;
-                file.blocks = Some(Arc::new(blocks));
+                file.blocks = blocks.map(Arc::new);
                 file
             }
         };

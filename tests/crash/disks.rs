@@ -8,15 +8,18 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::disk::on_small_disk;
+use crate::support::handmade;
 use crate::support::influxd::{Index, Influxd};
 use crate::support::peer::{Member, Model, Peer, Tar, Version, tar, tsm};
 use crate::support::process::{Run, Snap, backup, restore_into, snap};
 use crate::support::service::copy;
+use crate::support::time::{MONDAY, SECOND};
 use crate::support::tsm as by_hand;
 use crate::support::{folder, tree, utf8};
 use influx_snap::repository::manifest::compress;
 use influx_snap::tsm::tombstone::{TombstoneRecord, TombstoneWriter};
-use influx_snap::tsm::values::ValueType;
+use influx_snap::tsm::values::{Points, ValueType, Values};
+use influx_snap::tsm::writer::Writer;
 use serde_json::Value;
 
 /// Bytes of each of two shards: a set fits the disk, and two do not.
@@ -423,10 +426,27 @@ fn an_export_for_which_tmpdir_has_no_room_says_so_and_leaves_nothing() {
 
 #[test]
 fn an_export_for_which_there_is_no_room_names_the_file_once() {
-    let (folder, peer) = (folder(), peer());
+    let folder = folder();
     let at = |name: &str| folder.path().join(name);
     let (set, disk) = (at("set"), at("disk"));
-    snap(["backup", "-host", &peer.host(), utf8(&set)]).expect(0);
+    let shard = ("db", "rp", 1);
+    // Several times as large as the disk in each format.
+    let points = Points {
+        times: (0..400_000)
+            .map(|second| MONDAY + second * SECOND)
+            .collect(),
+        values: Values::Float((0..400_000).map(|nth| f64::from(nth).sqrt()).collect()),
+    };
+    let mut writer = Writer::new(Vec::new());
+    writer
+        .begin_key(b"m#!~#f", ValueType::Float)
+        .expect("a key");
+    writer.points(&points).expect("blocks");
+    let tsm = writer.finish().expect("a file").0;
+    fs::create_dir(&set).expect("a directory");
+    fs::write(set.join("meta.00"), handmade::meta(&[shard])).expect("a metastore");
+    let tar = handmade::shard_tar(shard, &[(handmade::FILE, &tsm)]);
+    fs::write(set.join(handmade::shard_file(shard, 0)), tar).expect("a shard");
     fs::create_dir(&disk).expect("a mount point");
     let script = r#"
         root=$(dirname "$disk")

@@ -131,7 +131,7 @@ fn what_there_is_not_is_told_with_what_there_is() {
             ],
             6,
             "snap: HOST already has a database 'telegraf'\n\
-             hint: -database DB -newdb NEW restores it beside; influxd cannot merge into a database",
+             hint: -merge brings the points into it; -database DB -newdb NEW restores it beside",
         ),
         (
             &[

@@ -53,7 +53,7 @@ pub(crate) fn takes_shared(command: &str, flag: &str) -> bool {
         "serve" => ["quiet", "summary", "verbose", "json"].contains(&flag),
         // With a host, it is the server that is looked at.
         "info" => flag != "host",
-        "stats" | "diff" => !["host", "metadir", "datadir", "waldir"].contains(&flag),
+        "stats" | "export" | "diff" => !["host", "metadir", "datadir", "waldir"].contains(&flag),
         _ => true,
     }
 }

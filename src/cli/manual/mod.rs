@@ -53,7 +53,7 @@ const EXIT_CODES: [(&str, &str, &[&str]); 9] = [
     (
         "5",
         "the server was not reached, or is not a snapshotter",
-        &["backup", "restore", "info", "stats", "diff"],
+        &["backup", "restore", "info", "stats", "export", "diff"],
     ),
     (
         "6",

@@ -163,7 +163,7 @@ impl FileNames {
         }
         inside.set_extension("");
         let name = inside.file_name().unwrap_or_default().to_string_lossy();
-        Ok(Out::Gzip(Box::new(GzipWriter::new(&name, file))))
+        Ok(Out::Gzip(Box::new(GzipWriter::one_member(&name, file))))
     }
 
     /// The path of a file.

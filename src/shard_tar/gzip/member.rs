@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use libdeflater::{CompressionLvl, Compressor, Decompressor, crc32};
 
 use super::BLOCK;
+use super::stored::{MOST_STORED, PIECE, STORED_HEADER, is_worthwhile, store};
 
 /// Magic, deflate, flags, no time, no extra flags, unknown system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -14,17 +15,6 @@ const NAMED: u8 = 8;
 
 /// CRC-32 and size of the content, each in 4 bytes.
 const SUMS: usize = 4 + 4;
-
-/// Bytes at which it is decided whether a block is compressed: a column of a TSM file is seldom
-/// much longer.
-const PIECE: usize = 64 << 10;
-/// A piece that Huffman codes alone would make no smaller than this part of it need not be
-/// compressed. Of TSM files, deflate finds little else to save, and no bytes take it longer.
-const WORTHWHILE: f64 = 0.95;
-
-/// The most bytes in a stored deflate block, and those before them.
-const MOST_STORED: usize = 0xffff;
-const STORED_HEADER: usize = 5;
 
 /// The most bytes that a block of content becomes without a name: a member in which it is stored.
 pub(super) const MOST_PACKED: usize =
@@ -42,48 +32,28 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::new());
 }
 
+/// Adds the header of a member, with the name of what is in the file, which has no zero byte, where
+/// there is one.
+pub(super) fn begin(name: Option<&str>, packed: &mut Vec<u8>) {
+    let flags = packed.len() + FLAGS;
+    packed.extend_from_slice(&HEADER);
+    if let Some(name) = name {
+        packed[flags] = NAMED;
+        packed.extend_from_slice(name.as_bytes());
+        packed.push(0);
+    }
+}
+
 /// Puts the member of a block of content into `packed`, with the name of what is in the file, which
 /// has no zero byte, where there is one.
 pub(super) fn pack(name: Option<&str>, plain: &[u8], packed: &mut Vec<u8>) {
     packed.clear();
-    packed.extend_from_slice(&HEADER);
-    if let Some(name) = name {
-        packed[FLAGS] = NAMED;
-        packed.extend_from_slice(name.as_bytes());
-        packed.push(0);
-    }
+    begin(name, packed);
     if !plain.chunks(PIECE).any(is_worthwhile) || !deflate(plain, packed) {
-        store(plain, packed);
+        store(plain, true, packed);
     }
     packed.extend_from_slice(&crc32(plain).to_le_bytes());
     packed.extend_from_slice(&(plain.len() as u32).to_le_bytes());
-}
-
-/// Whether Huffman codes would make the bytes smaller, by the entropy of each for itself.
-fn is_worthwhile(piece: &[u8]) -> bool {
-    let bytes = piece.len() as f64;
-    let bits: f64 = counts(piece)
-        .iter()
-        .filter(|count| **count > 0)
-        .map(|count| f64::from(*count) * (bytes / f64::from(*count)).log2())
-        .sum();
-    bits / 8.0 < bytes * WORTHWHILE
-}
-
-/// How often each byte is there.
-fn counts(piece: &[u8]) -> [u32; 256] {
-    // To count equal neighbours in one place would be to wait for each.
-    let mut counts = [[0_u32; 256]; 4];
-    let mut quads = piece.chunks_exact(4);
-    for quad in &mut quads {
-        for (counts, byte) in counts.iter_mut().zip(quad) {
-            counts[usize::from(*byte)] += 1;
-        }
-    }
-    for byte in quads.remainder() {
-        counts[0][usize::from(*byte)] += 1;
-    }
-    std::array::from_fn(|byte| counts.iter().map(|counts| counts[byte]).sum())
 }
 
 /// Compresses a block; `false`, and nothing added, where it would not get smaller.
@@ -95,23 +65,6 @@ fn deflate(plain: &[u8], packed: &mut Vec<u8>) -> bool {
         .ok();
     packed.truncate(begin + count.unwrap_or(0));
     count.is_some()
-}
-
-fn store(plain: &[u8], packed: &mut Vec<u8>) {
-    let mut rest = plain;
-    loop {
-        let (stored, behind) = rest.split_at(rest.len().min(MOST_STORED));
-        let size = stored.len() as u16;
-        // Whether it is the last one.
-        packed.push(behind.is_empty().into());
-        packed.extend_from_slice(&size.to_le_bytes());
-        packed.extend_from_slice(&(!size).to_le_bytes());
-        packed.extend_from_slice(stored);
-        if behind.is_empty() {
-            return;
-        }
-        rest = behind;
-    }
 }
 
 /// Puts the content of a member into `plain`. `false` where `packed` is no whole member, or one of

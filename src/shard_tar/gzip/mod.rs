@@ -1,14 +1,17 @@
 //! The gzip files of the portable layout (RFC 1952), in members that are compressed and read each
 //! for itself, on all cores.
 //!
-//! A member holds a block of [`BLOCK`] bytes of the content, the last one what remains. The first
+//! In a set, a member holds a block of [`BLOCK`] bytes of the content, the last one what remains. The first
 //! one has the file's name, as influxd's have. To anything that reads gzip the members are one
-//! content; whoever knows where they begin can read them side by side.
+//! content; whoever knows where they begin can read them side by side. An export is one member,
+//! though: some programs that take one read no further.
 
 mod blocks;
 mod member;
+mod part;
 mod reader;
 mod serial;
+mod stored;
 mod workers;
 mod writer;
 

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::thread;
 
 use flate2::Compression;
-use flate2::read::{GzEncoder, MultiGzDecoder};
+use flate2::read::{GzDecoder, GzEncoder, MultiGzDecoder};
 use proptest::prelude::*;
 
 use super::member::{MOST_PACKED, pack, unpack};
@@ -37,7 +37,13 @@ fn content(count: usize, seed: u64) -> Vec<u8> {
 fn packed(content: &[u8]) -> (Vec<u8>, Blocks) {
     let mut writer = GzipWriter::new(NAME, Vec::new());
     writer.write_all(content).unwrap();
-    writer.finish().unwrap()
+    with_blocks(writer)
+}
+
+/// The file, and where its blocks are.
+fn with_blocks(writer: GzipWriter<Vec<u8>>) -> (Vec<u8>, Blocks) {
+    let (packed, blocks) = writer.finish().unwrap();
+    (packed, blocks.expect("members"))
 }
 
 /// What the usual way to read gzip makes of a file.
@@ -105,7 +111,7 @@ proptest! {
             writer.write_all(piece).unwrap();
             rest = behind;
         }
-        let (packed, blocks) = writer.finish().unwrap();
+        let (packed, blocks) = with_blocks(writer);
         prop_assert!(unpacked(&packed) == content);
         prop_assert!(in_pieces(by_block(&packed, &blocks), &taken).unwrap() == content);
         let source = Source { bytes: &packed, at_a_time, fails: false };
@@ -146,10 +152,28 @@ fn content_that_ends_with_a_block_or_beside_one_comes_back_byte_by_byte() {
         content
             .chunks(1)
             .for_each(|byte| writer.write_all(byte).unwrap());
-        let (packed, blocks) = writer.finish().unwrap();
+        let (packed, blocks) = with_blocks(writer);
         assert!(unpacked(&packed) == content, "{count}");
         let again = in_pieces(by_block(&packed, &blocks), &[1]).unwrap();
         assert!(again == content, "{count}");
+    }
+}
+
+#[test]
+fn one_member_of_any_blocks_is_read_by_what_reads_no_further() {
+    for count in [0, 1, BLOCK - 1, BLOCK, 3 * BLOCK + 7] {
+        let content = content(count, 5);
+        let mut writer = GzipWriter::one_member(NAME, Vec::new());
+        writer.write_all(&content).unwrap();
+        let (packed, blocks) = writer.finish().unwrap();
+        assert_eq!(blocks, None);
+        let mut decoder = GzDecoder::new(&packed[..]);
+        let mut unpacked = Vec::new();
+        decoder.read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == content, "{count}");
+        let name = decoder.header().unwrap().filename();
+        assert_eq!(name, Some(NAME.as_bytes()));
+        assert!(decoder.into_inner().is_empty());
     }
 }
 

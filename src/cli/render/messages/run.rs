@@ -395,10 +395,7 @@ impl<'a> RunSummary<'a> {
             parts.extend(counts.map(|(count, what)| format!("{count} {what}")));
             let written: u64 = shards.iter().map(|shard| shard.points_written).sum();
             if written > 0 {
-                parts.push(format!(
-                    "{} of new fields written",
-                    plural(written, "point")
-                ));
+                parts.push(format!("{} written through HTTP", plural(written, "point")));
             }
             let rule = self.on_conflict.unwrap_or_default();
             parts.push(format!("on conflict the {rule}'s value"));
