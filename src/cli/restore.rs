@@ -147,7 +147,7 @@ pub(crate) struct RestoreArgs {
     merge: bool,
     /// With -online -merge, whose value counts where both have one [default: server]
     ///
-    /// What is written while it runs counts as newer than the backup either way.
+    /// What is written to a shard after snap has asked for it counts as newer either way.
     #[arg(
         long,
         value_name = "backup|server",

@@ -7,7 +7,7 @@
 //! were deleted, and until a compaction the old ones are there beside a tombstone.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -88,10 +88,10 @@ impl fmt::Display for Field {
     }
 }
 
-/// Fields, whatever their types are. Too many are an error.
+/// Fields and their types. Too many are an error.
 #[derive(Debug, Default)]
 pub(crate) struct FieldSet {
-    fields: HashSet<Field>,
+    fields: HashMap<Field, TypeSet>,
     bytes: usize,
     /// Memory for the field of a key.
     field: Vec<u8>,
@@ -100,23 +100,34 @@ pub(crate) struct FieldSet {
 impl FieldSet {
     /// Whether it has the field with these [bytes](Field::bytes).
     pub(crate) fn contains(&self, field: &[u8]) -> bool {
-        self.fields.contains(field)
+        self.fields.contains_key(field)
     }
 
-    /// Whether it has the field of a key; also where the key names none.
-    pub(crate) fn has_field_of(&mut self, key: &[u8]) -> bool {
-        put_field(key, &mut self.field).is_none() || self.fields.contains(&self.field[..])
+    /// Whether it has the field with these [bytes](Field::bytes) with another type.
+    pub(crate) fn has_other_type(&self, field: &[u8], value_type: ValueType) -> bool {
+        let mut only = TypeSet::default();
+        only.add(value_type);
+        self.fields.get(field).is_some_and(|types| *types != only)
     }
 
-    /// Adds the field of a key.
+    /// Whether it has the field of a key with the key's type; also where the key names none.
+    pub(crate) fn has_field_of(&mut self, key: &Key<'_>) -> bool {
+        put_field(key.bytes, &mut self.field).is_none()
+            || self
+                .fields
+                .get(&self.field[..])
+                .is_some_and(|types| types.has(key.value_type))
+    }
+
+    /// Adds the field of a key, given by its bytes, and its type.
     ///
     /// # Errors
     ///
     /// When there are too many.
-    pub(crate) fn add_field_of(&mut self, key: &[u8]) -> io::Result<()> {
+    pub(crate) fn add_field_of(&mut self, key: &[u8], value_type: ValueType) -> io::Result<()> {
         if let Some(field) = Field::of(key) {
             self.bytes += field.0.len() + FIELD_BYTES;
-            self.fields.insert(field);
+            self.fields.entry(field).or_default().add(value_type);
         }
         match self.bytes > MOST_SET_BYTES {
             true => Err(io::Error::other("the shard has too many fields to be held")),

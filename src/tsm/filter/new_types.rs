@@ -57,9 +57,10 @@ pub(crate) fn add_living_fields(
     let mut key_filter = KeyFilter::new(Bounds::ANY);
     let mut bytes = Vec::new();
     while let Some(key) = walk.next_key()? {
-        if fields.has_field_of(key.bytes) {
+        if fields.has_field_of(&key) {
             continue;
         }
+        let value_type = key.value_type;
         bytes.clear();
         bytes.extend_from_slice(key.bytes);
         key_filter.load(&key, deletes).map_err(read)?;
@@ -68,7 +69,7 @@ pub(crate) fn add_living_fields(
             lives |= key_filter.fate(&entry, deletes).map_err(read)? != BlockFate::Dropped;
         }
         if lives {
-            fields.add_field_of(&bytes).map_err(read)?;
+            fields.add_field_of(&bytes, value_type).map_err(read)?;
         }
     }
     Ok(())

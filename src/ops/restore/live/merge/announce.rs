@@ -38,6 +38,7 @@ const BATCH: usize = 1 << 20;
 struct Candidate {
     /// Which of the parts it is from, and what its file is called there: the last counts.
     place: (usize, String),
+    value_type: ValueType,
     /// None where line protocol cannot have it.
     line: Option<Vec<u8>>,
 }
@@ -100,8 +101,12 @@ impl FieldPoints {
                 return Err(crate::tsm::index::IndexError::Read { offset: 0, source }.into());
             }
             if let Some(field) = Field::of(&key) {
-                let place = (part, name.to_owned());
-                self.found.insert(field, Candidate { place, line });
+                let candidate = Candidate {
+                    place: (part, name.to_owned()),
+                    value_type: self.points.values.value_type(),
+                    line,
+                };
+                self.found.insert(field, candidate);
             }
         }
     }
@@ -110,15 +115,28 @@ impl FieldPoints {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Refused`] where no line can be of one.
+    /// [`ErrorKind::Refused`] where no line can be of one, and where one is known with another type:
+    /// influxd hides the values of one of them, or does not open the shard any more.
     pub(super) fn unknown(&self, known: &FieldSet) -> Result<Vec<&[u8]>, Error> {
-        let (mut lines, mut unwritable) = (Vec::new(), Vec::new());
+        let (mut lines, mut unwritable, mut conflicts) = (Vec::new(), Vec::new(), Vec::new());
         for (field, candidate) in &self.found {
+            if known.has_other_type(field.bytes(), candidate.value_type) {
+                conflicts.push(field.to_string());
+            }
             match &candidate.line {
                 _ if known.contains(field.bytes()) => {}
                 Some(line) => lines.push(&line[..]),
                 None => unwritable.push(field.to_string()),
             }
+        }
+        if !conflicts.is_empty() {
+            conflicts.sort_unstable();
+            return Err(ErrorKind::Refused
+                .error(format!(
+                    "the shard has these with another type than the backup: {}",
+                    name_list(&conflicts)
+                ))
+                .hint("-measurement leaves others out"));
         }
         lines.sort_unstable();
         unwritable.sort_unstable();
@@ -252,7 +270,8 @@ mod tests {
     #[test]
     fn a_point_of_each_new_field_is_that_of_the_last_file_that_has_it() {
         let mut known = FieldSet::default();
-        known.add_field_of(b"m,h=a#!~#old").unwrap();
+        let float = ValueType::Float;
+        known.add_field_of(b"m,h=a#!~#old", float).unwrap();
         let first = [
             ("m,h=a#!~#new", 1),
             ("m,h=a#!~#old", 1),
@@ -269,6 +288,17 @@ mod tests {
             let expected = ["m,h=b new=1.5 2\n", "m,h=b rest=1.5 3\n"];
             assert_eq!(lines, expected.map(str::as_bytes));
             assert_eq!(points.any().unwrap(), b"m,h=a old=1.5 1\n");
+            // A client made it meanwhile, in another series.
+            let mut known = FieldSet::default();
+            known
+                .add_field_of(b"m,h=c#!~#new", ValueType::String)
+                .unwrap();
+            let error = points.unknown(&known).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Refused);
+            assert!(
+                error.message.ends_with("field 'new' of measurement 'm'"),
+                "{error}"
+            );
         }
     }
 

@@ -54,7 +54,8 @@ impl Merge<'_, '_> {
         let server_metastore = live.metastore()?;
         let database = self.database(&source, &server_metastore)?;
         let address = live.client.address().to_string();
-        there::ensure_same_server(self.api, &server_metastore, &address)?;
+        let again = || live.metastore();
+        there::ensure_same_server(self.api, &server_metastore, &address, again)?;
         let checks = RestoreChecks {
             leave_index: true,
             apply_deletes: live.options.apply_deletes,

@@ -189,10 +189,15 @@ impl Merge<'_, '_> {
             Some(points) => points,
             none => none.insert(live.field_points(catalog, &job.shard, filtered)?),
         };
+        if job.shard.path.id == NEW
+            && let Some(made) = self.made_shard(&job.target)?
+        {
+            // By a client, since the merge was planned.
+            job.shard.path = made;
+        }
         if job.shard.path.id == NEW {
-            let lines = points.unknown(&FieldSet::default())?;
-            job.points_written += lines.len() as u64;
-            job.shard.path = self.make_shard(&job.target, &lines)?;
+            job.shard.path = self.make_shard(&job.target, points.any()?)?;
+            job.points_written += 1;
         } else {
             if job.again {
                 // Nobody knows how far the attempt before came.
@@ -230,23 +235,36 @@ impl Merge<'_, '_> {
         write_lines(self.api, &path.database, &path.retention_policy, lines)
     }
 
-    /// Has the server make the shard that some points are in, and finds out which it is.
-    fn make_shard(&self, target: &TargetShard, lines: &[&[u8]]) -> Result<ShardPath> {
-        let (database, policy) = (&target.path.database, &target.path.retention_policy);
-        self.write(&target.path, lines)?;
-        let metastore = self.live.metastore()?;
-        let is_it =
-            |path: &ShardPath| path.database == *database && path.retention_policy == *policy;
-        let made = metastore.live_shards().find(|shard| {
-            is_it(&shard.path) && (shard.start, shard.end) == (target.start, target.end)
-        });
-        let made = made.with_context(|| {
+    /// Has the server make the shard that a point is in, and finds out which it is.
+    fn make_shard(&self, target: &TargetShard, line: &[u8]) -> Result<ShardPath> {
+        self.write(&target.path, &[line])?;
+        let made = self.made_shard(target)?;
+        made.with_context(|| {
+            let (database, policy) = (&target.path.database, &target.path.retention_policy);
             let span = span(target.start, target.end);
-            ErrorKind::Refused.error(format!(
-                "the server made no shard group of {database}/{policy} from {span} for the points that were written"
-            ))
-        })?;
-        Ok(made.path)
+            ErrorKind::Refused
+                .error(format!(
+                    "a point was written to {}, and {} has no shard group of {database}/{policy} from {span} for it",
+                    self.api.url(),
+                    self.live.client.address()
+                ))
+                .hint("-host and -http have to name the same influxd")
+        })
+    }
+
+    /// The shard that was not there when the merge was planned, if it is there now.
+    fn made_shard(&self, target: &TargetShard) -> Result<Option<ShardPath>> {
+        let TargetShard {
+            path, start, end, ..
+        } = target;
+        let metastore = self.live.metastore()?;
+        let mut shards = metastore.live_shards();
+        let made = shards.find(|shard| {
+            let of_policy = shard.path.database == path.database
+                && shard.path.retention_policy == path.retention_policy;
+            of_policy && (shard.start, shard.end) == (*start, *end)
+        });
+        Ok(made.map(|shard| shard.path))
     }
 
     /// Asks for a shard: what its files are called, and which fields they have.

@@ -21,8 +21,14 @@ pub(super) type TypesOnServer = BTreeMap<Field, BTreeSet<u8>>;
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Refused`] where it does not list the shards of the metastore; those of asking.
-pub(super) fn ensure_same_server(api: &HttpApi, data: &Data, snapshotter: &str) -> Result<()> {
+/// [`ErrorKind::Refused`] where one has shards or databases that the other has not; those of asking.
+/// `again` reads the metastore once more, where the API has what was made meanwhile.
+pub(super) fn ensure_same_server(
+    api: &HttpApi,
+    data: &Data,
+    snapshotter: &str,
+    again: impl FnOnce() -> Result<Data>,
+) -> Result<()> {
     api.version()?;
     let listed = api.query("SHOW SHARDS")?;
     let mut known = BTreeSet::new();
@@ -45,25 +51,54 @@ pub(super) fn ensure_same_server(api: &HttpApi, data: &Data, snapshotter: &str) 
     };
     let unlisted = data.live_shards().find(|shard| !is_listed(&shard.path));
     let databases = api.query("SHOW DATABASES")?;
-    let rows = || {
-        databases
-            .iter()
-            .flat_map(|series| series.rows.iter().map(move |row| (series, row)))
+    let rows = databases
+        .iter()
+        .flat_map(|series| series.rows.iter().map(move |row| (series, row)));
+    let named: BTreeSet<&str> = rows
+        .filter_map(|(series, row)| series.text(row, "name"))
+        .collect();
+    let mut missing = data.databases.iter();
+    let missing = missing.find(|database| !named.contains(&*database.name));
+    let different = |first: &str, second: &str, what: String| {
+        Err(ErrorKind::Refused
+            .error(format!(
+                "{first} and {second} are different servers: only the second has {what}"
+            ))
+            .hint("-host and -http have to name the same influxd")
+            .into())
     };
-    let has = |name: &str| rows().any(|(series, row)| series.text(row, "name") == Some(name));
-    let missing = data.databases.iter().find(|database| !has(&database.name));
-    let what = match (unlisted, missing) {
-        (None, None) => return Ok(()),
-        (Some(shard), _) => format!("shard {}", shard.path),
-        (None, Some(database)) => format!("database '{}'", database.name),
+    let url = api.url().to_string();
+    match (unlisted, missing) {
+        (None, None) => {}
+        (Some(shard), _) => return different(&url, snapshotter, format!("shard {}", shard.path)),
+        (None, Some(database)) => {
+            return different(&url, snapshotter, format!("database '{}'", database.name));
+        }
+    }
+    let unknown_to = |data: &Data| {
+        let shards: BTreeSet<(u64, String, String)> = data
+            .live_shards()
+            .map(|shard| {
+                let ShardPath {
+                    database,
+                    retention_policy,
+                    id,
+                } = shard.path;
+                (id, database.to_string(), retention_policy.to_string())
+            })
+            .collect();
+        let shard = known.iter().find(|shard| !shards.contains(*shard));
+        let shard = shard.map(|(id, database, policy)| format!("shard {database}/{policy}/{id}"));
+        let mut databases = named.iter();
+        let database = databases.find(|name| data.database(name).is_none());
+        shard.or_else(|| database.map(|name| format!("database '{name}'")))
     };
-    Err(ErrorKind::Refused
-        .error(format!(
-            "{} and {snapshotter} are different servers: only the second has {what}",
-            api.url()
-        ))
-        .hint("-host and -http have to name the same influxd")
-        .into())
+    if unknown_to(data).is_some()
+        && let Some(what) = unknown_to(&again()?)
+    {
+        return different(snapshotter, &url, what);
+    }
+    Ok(())
 }
 
 /// Asks for the fields of a policy and their types, in all of its shards.
