@@ -181,7 +181,7 @@ fn a_chain(index: Index) {
     let age = Timestamp::now()
         .duration_since(sets(&backup)[2].started)
         .as_millis()
-        + 500;
+        + 5_000;
     back_up(server, &backup, &["-since", &format!("{age}ms")]);
 
     let sets = sets(&backup);
