@@ -10,7 +10,6 @@ use super::super::index::{BlockEntry, ENTRY_BYTES, IndexError, Key};
 use super::super::series::SEPARATOR;
 use super::super::values::{Points, ValueType, Values};
 use super::deletes::KeyDeletes;
-use super::index::{IndexedFile, ShardIndex};
 use super::{PointsError, PointsFault, PointsFinding, TellFinding};
 use crate::io::read_at::ReadAt;
 use crate::time::Bounds;
@@ -30,6 +29,14 @@ const FAR_BLOCKS: u16 = 5;
 
 /// How many blocks of a key are held as the index has them.
 pub(super) const HELD_ENTRIES: usize = 16;
+
+/// A file, and where its index begins; 0 where that is not known.
+#[derive(Clone, Copy)]
+pub(super) struct IndexedFile<'a> {
+    pub name: &'a str,
+    pub content: &'a dyn ReadAt,
+    pub index_offset: u64,
+}
 
 /// The values of which key a finding is about.
 #[derive(Debug, Clone, Copy)]
@@ -70,9 +77,12 @@ impl OpenFile<'_> {
 }
 
 impl<'a> BlockStore<'a> {
-    /// Reads blocks of the files of an index.
-    pub(super) fn new(index: &ShardIndex<'a>, tell: &'a mut TellFinding<'a>) -> Self {
-        let window = (WINDOWS / index.sources().len().max(1)).clamp(MIN_WINDOW, MAX_WINDOW);
+    /// Reads blocks of these files.
+    pub(super) fn new(
+        files: impl ExactSizeIterator<Item = IndexedFile<'a>>,
+        tell: &'a mut TellFinding<'a>,
+    ) -> Self {
+        let window = (WINDOWS / files.len().max(1)).clamp(MIN_WINDOW, MAX_WINDOW);
         let open = |source: IndexedFile<'a>| OpenFile {
             name: source.name,
             content: source.content,
@@ -80,7 +90,7 @@ impl<'a> BlockStore<'a> {
             far: BlockReader::with_window(source.content, source.index_offset, 0),
         };
         Self {
-            files: index.sources().map(open).collect(),
+            files: files.map(open).collect(),
             decoder: Decoder::default(),
             unpacked: Points::new(ValueType::Float),
             kept: Points::new(ValueType::Float),

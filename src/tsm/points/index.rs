@@ -7,7 +7,7 @@ use super::super::index::{IndexError, IndexWalk, Key};
 use super::super::series::{SEPARATOR, split_key};
 use super::super::tombstone::{BoundedDeletes, DeletesReader};
 use super::super::values::ValueType;
-use super::blocks::{Entries, HELD_ENTRIES, KeyCursor};
+use super::blocks::{Entries, HELD_ENTRIES, IndexedFile, KeyCursor};
 use super::deletes::KeyDeletes;
 use super::field::FieldPoints;
 use super::{PointsError, PointsFault, PointsFile, PointsFinding, PointsSelection, TellFinding};
@@ -16,14 +16,6 @@ use crate::io::read_at::ReadAt;
 /// The indexes of the files of a shard.
 pub(super) struct ShardIndex<'a> {
     files: Vec<FileIndex<'a>>,
-}
-
-/// A file, and where its index begins; 0 where that is not known.
-#[derive(Clone, Copy)]
-pub(super) struct IndexedFile<'a> {
-    pub name: &'a str,
-    pub content: &'a dyn ReadAt,
-    pub index_offset: u64,
 }
 
 /// The index of a file, which stands at a key.

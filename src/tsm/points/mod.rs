@@ -2,13 +2,14 @@
 //! fields of a series joined on time, merged over TSM files that overlap, without what was deleted.
 //!
 //! A [`PointsWalk`] finds the series, and [`PointsReader`]s read them, one at a time each; a
-//! [`ShardPoints`] does both. [`index`] merges the indexes of the files, so that the keys of a series are
-//! found together.
-//! [`blocks`] unpacks the blocks of one key of one file, [`field`] merges those of one field over
-//! the files, where of two values at one time that of the later file wins, and [`rows`] joins the
-//! fields. [`same_blocks`] compares two series without unpacking them. Nothing is unpacked before its time has come, and no more than one block of each key and
-//! file at a time; where a series has so many fields that this would be much, only pieces of the
-//! blocks are held, and the rest of a block is unpacked again.
+//! [`ShardPoints`] does both. [`index`] merges the indexes of the files, so that the keys of a
+//! series are found together. [`blocks`] unpacks the blocks of one key of one file, [`field`] merges
+//! those of one field over the files, where of two values at one time that of the later file wins,
+//! and [`rows`] joins the fields. [`same_blocks`] compares two series without unpacking them.
+//!
+//! Nothing is unpacked before its time has come, and no more than one block of each key and file at
+//! a time; where a series has so many fields that this would be much, only pieces of the blocks are
+//! held, and the rest of a block is unpacked again.
 //!
 //! The order is that of the keys in the files, `series#!~#field`. In it, a measurement's series
 //! without tags can stand apart from those with tags: `m$` comes after `m` and before `m,t=v`.
@@ -207,7 +208,7 @@ impl<'a> PointsReader<'a> {
     /// Reads series that a walk gives. What keeps points from being given is told to `tell`.
     pub(crate) fn new(walk: &PointsWalk<'a>, tell: &'a mut TellFinding<'a>) -> Self {
         Self {
-            blocks: BlockStore::new(&walk.index, tell),
+            blocks: BlockStore::new(walk.index.sources(), tell),
             series: SeriesFields::default(),
             join: RowJoin::default(),
         }

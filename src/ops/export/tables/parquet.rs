@@ -22,8 +22,9 @@ use parquet::schema::types::{ColumnPath, SchemaDescPtr, SchemaDescriptor, Type};
 
 use super::layout::{TIME, TableLayout};
 use super::parquet_columns::{FieldValues, TagValues, write_times};
-use super::parquet_rows::SeriesRows;
-use super::rows::{Losses, MOST_WAITING, PIECE, RowsContent, SeriesCells, TableOut, TableRows};
+use super::rows::{
+    Losses, MOST_WAITING, PIECE, RowsContent, SeriesCells, SeriesRows, TableOut, TableRows,
+};
 use crate::io::read_at::ReadAt;
 use crate::io::scratch::{Spool, scratch_dir, scratch_error};
 use crate::tsm::values::ValueType;

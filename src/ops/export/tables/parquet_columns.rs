@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use parquet::column::writer::{ColumnWriter, ColumnWriterImpl};
 use parquet::data_type::{ByteArray, ByteArrayType};
 
-use super::parquet_rows::ColumnRows;
+use super::rows::ColumnRows;
 use super::rows::{Losses, push_as};
 use crate::tsm::values::{Strings, ValueType, Values};
 

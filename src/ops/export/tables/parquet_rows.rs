@@ -5,7 +5,9 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::layout::TableLayout;
-use super::rows::{Losses, PIECE, RowsContent, RowsMaker, RowsPiece, RowsSink, SeriesCells};
+use super::rows::{
+    ColumnRows, Losses, PIECE, RowsContent, RowsMaker, RowsPiece, RowsSink, SeriesCells, SeriesRows,
+};
 use crate::tsm::points::{Column, Rows};
 use crate::tsm::values::{ValueType, Values};
 
@@ -13,24 +15,6 @@ use crate::tsm::values::{ValueType, Values};
 const VALUE_BYTES: usize = 8;
 /// What rows of a series take besides their values.
 const SERIES_BYTES: usize = 256;
-
-/// Some rows of a series.
-pub(super) struct SeriesRows {
-    pub series: Arc<SeriesCells>,
-    /// Whether these are the first of the series.
-    pub are_first: bool,
-    pub times: Vec<i64>,
-    pub columns: Vec<ColumnRows>,
-}
-
-/// The values that a column has in some rows.
-pub(super) struct ColumnRows {
-    /// Which of the columns for fields.
-    pub column: usize,
-    pub values: Values,
-    /// Whether each row has one, where not all do.
-    pub present: Option<Vec<bool>>,
-}
 
 /// Makes rows as values.
 #[derive(Default)]

@@ -10,8 +10,6 @@ use anyhow::Result;
 
 use super::super::points_writer::PieceSink;
 use super::layout::TableLayout;
-#[cfg(feature = "parquet")]
-use super::parquet_rows::SeriesRows;
 use crate::tsm::points::Rows;
 use crate::tsm::values::Values;
 
@@ -68,6 +66,26 @@ pub(super) enum RowsContent {
     /// Rows as values.
     #[cfg(feature = "parquet")]
     Values(Vec<SeriesRows>),
+}
+
+/// Some rows of a series, as values.
+#[cfg(feature = "parquet")]
+pub(super) struct SeriesRows {
+    pub series: Arc<SeriesCells>,
+    /// Whether these are the first of the series.
+    pub are_first: bool,
+    pub times: Vec<i64>,
+    pub columns: Vec<ColumnRows>,
+}
+
+/// The values that a column has in some rows.
+#[cfg(feature = "parquet")]
+pub(super) struct ColumnRows {
+    /// Which of the columns for fields.
+    pub column: usize,
+    pub values: Values,
+    /// Whether each row has one, where not all do.
+    pub present: Option<Vec<bool>>,
 }
 
 /// Where pieces go.
