@@ -57,6 +57,61 @@ pub(crate) enum DiffState {
     Incomplete,
 }
 
+// How many points of A and B are the same, and how many are not. No documentation comment: it would
+// become the description of each message that has them.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub(crate) struct PointCounts {
+    /// Series of both sides, each counted in each shard.
+    #[serde(rename = "series_count")]
+    pub(crate) series: u64,
+    /// Points that are the same on both sides.
+    #[serde(rename = "same_point_count")]
+    pub(crate) same: u64,
+    /// Points that only A has.
+    #[serde(rename = "only_in_a_point_count")]
+    only_in_a: u64,
+    /// Points that only B has.
+    #[serde(rename = "only_in_b_point_count")]
+    only_in_b: u64,
+    /// Points that both have, with other fields or values.
+    #[serde(rename = "different_point_count")]
+    different: u64,
+}
+
+impl PointCounts {
+    /// Those of all measurements.
+    pub(crate) fn of(measurements: &[MeasurementDiff]) -> Self {
+        let sum = |count: fn(&MeasurementDiff) -> u64| measurements.iter().map(count).sum();
+        Self {
+            series: sum(|of| of.series),
+            same: sum(|of| of.same_points),
+            only_in_a: sum(|of| of.only_in_a.points),
+            only_in_b: sum(|of| of.only_in_b.points),
+            different: sum(|of| of.different.points),
+        }
+    }
+
+    /// Whether all points are the same.
+    fn are_same(&self) -> bool {
+        self.only_in_a + self.only_in_b + self.different == 0
+    }
+
+    /// `3 points only in A, 1 point different, `: those that are not the same, with words for the
+    /// sides.
+    pub(crate) fn differences(&self, [a, b]: [&str; 2]) -> String {
+        let counts = [
+            (self.only_in_a, format!("only in {a}")),
+            (self.only_in_b, format!("only in {b}")),
+            (self.different, "different".to_owned()),
+        ];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        counts
+            .map(|(count, what)| format!("{} {what}, ", plural(count, "point")))
+            .collect()
+    }
+}
+
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DiffSummary<'a> {
     /// What was run.
@@ -72,21 +127,8 @@ pub(crate) struct DiffSummary<'a> {
     a: &'a SidePlace,
     /// The second side.
     b: &'a SidePlace,
-    /// Series of both sides, each counted in each shard.
-    #[serde(rename = "series_count")]
-    series: u64,
-    /// Points that are the same on both sides.
-    #[serde(rename = "same_point_count")]
-    same: u64,
-    /// Points that only A has.
-    #[serde(rename = "only_in_a_point_count")]
-    only_in_a: u64,
-    /// Points that only B has.
-    #[serde(rename = "only_in_b_point_count")]
-    only_in_b: u64,
-    /// Points that both have, with other fields or values.
-    #[serde(rename = "different_point_count")]
-    different_points: u64,
+    #[serde(flatten)]
+    counts: PointCounts,
     /// Retention policies that one side has alone.
     #[serde(rename = "one_sided_retention_policy_count")]
     policies: usize,
@@ -104,7 +146,6 @@ impl Message for DiffSummary<'_> {
 
 impl<'a> DiffSummary<'a> {
     pub(crate) fn new(report: &'a DiffReport, [a, b]: &'a [SidePlace; 2]) -> Self {
-        let sum = |count: fn(&MeasurementDiff) -> u64| report.measurements.iter().map(count).sum();
         let different = report.is_different();
         let missing = report.missing.iter();
         Self {
@@ -118,11 +159,7 @@ impl<'a> DiffSummary<'a> {
             contains: report.contains,
             a,
             b,
-            series: sum(|of| of.series),
-            same: sum(|of| of.same_points),
-            only_in_a: sum(|of| of.only_in_a.points),
-            only_in_b: sum(|of| of.only_in_b.points),
-            different_points: sum(|of| of.different.points),
+            counts: PointCounts::of(&report.measurements),
             policies: report.policies.len(),
             missing: missing
                 .map(|(side, what)| format!("{side}: {what}"))
@@ -133,7 +170,7 @@ impl<'a> DiffSummary<'a> {
 
     /// Whether there were no points at all.
     pub(crate) fn is_empty(&self) -> bool {
-        self.series == 0 && self.missing.is_empty()
+        self.counts.series == 0 && self.missing.is_empty()
     }
 
     /// The same as a line of text.
@@ -146,26 +183,19 @@ impl<'a> DiffSummary<'a> {
             (DiffState::Incomplete, true, _) => "not all was compared, and there are differences",
             (DiffState::Incomplete, false, _) => "not all was compared; no difference in the rest",
         };
-        let counts = [
-            (self.only_in_a, "only in A"),
-            (self.only_in_b, "only in B"),
-            (self.different_points, "different"),
-        ];
-        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-        let counts = counts.map(|(count, what)| format!("{} {what}, ", plural(count, "point")));
         let faults = match self.missing.len() {
             0 => String::new(),
             count => format!("{}, ", plural(count, "fault")),
         };
-        let same = match self.same + self.only_in_a + self.only_in_b + self.different_points {
-            all if all == self.same => "",
-            _ => " the same,",
+        let same = match self.counts.are_same() {
+            true => "",
+            false => " the same,",
         };
         format!(
             "{verdict}: {faults}{}{}{same} in {} series; {} of A, {} of B, {}",
-            counts.collect::<String>(),
-            plural(self.same, "point"),
-            self.series,
+            self.counts.differences(["A", "B"]),
+            plural(self.counts.same, "point"),
+            self.counts.series,
             plural(self.a.shards, "shard"),
             plural(self.b.shards, "shard"),
             seconds(self.seconds.0)

@@ -3,9 +3,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::diff::PointCounts;
 use super::{Message, Seconds};
 use crate::error::ErrorKind;
-use crate::ops::{DiffReport, MeasurementDiff, TrialReport};
+use crate::ops::{DiffReport, TrialReport};
 use crate::text::{few_names, plural, size};
 
 /// What came of restoring a set and comparing it with what was restored.
@@ -38,21 +39,8 @@ pub(crate) struct TrialResult<'a> {
     files: Option<usize>,
     /// Bytes of these files.
     bytes: u64,
-    /// Series of the set and of what was restored, each counted in each shard.
-    #[serde(rename = "series_count")]
-    series: u64,
-    /// Points that are the same in both.
-    #[serde(rename = "same_point_count")]
-    same: u64,
-    /// Points that only the set has, which is A.
-    #[serde(rename = "only_in_a_point_count")]
-    only_in_a: u64,
-    /// Points that only what was restored has, which is B.
-    #[serde(rename = "only_in_b_point_count")]
-    only_in_b: u64,
-    /// Points that both have, with other fields or values.
-    #[serde(rename = "different_point_count")]
-    different: u64,
+    #[serde(flatten)]
+    counts: PointCounts,
     /// Why it was not restored, or what was not restored or not compared, a sentence each; empty
     /// where all was.
     missing: Vec<String>,
@@ -65,14 +53,13 @@ pub(crate) struct TrialResult<'a> {
 
 impl Message for TrialResult<'_> {
     const TYPE: &'static str = "restored";
-    const TITLE: &'static str = "What came of -restore";
+    const TITLE: &'static str = "What came of -restore; A is the set, B what was restored";
 }
 
 impl<'a> TrialResult<'a> {
     pub(crate) fn new(report: &'a TrialReport, influxd: Option<String>) -> Self {
         let comparison = report.comparison.as_ref();
         let measurements = comparison.map_or(&[][..], |compared| &compared.measurements);
-        let sum = |count: fn(&MeasurementDiff) -> u64| measurements.iter().map(count).sum();
         let restored = report.restored.as_ref();
         let missing = missing(report);
         let refusal = report.refusal.as_ref().map(|refusal| refusal.kind);
@@ -89,11 +76,7 @@ impl<'a> TrialResult<'a> {
             shards: restored.map_or(0, |restored| restored.shards),
             files: restored.map(|restored| restored.files),
             bytes: restored.map_or(0, |restored| restored.bytes),
-            series: sum(|of| of.series),
-            same: sum(|of| of.same_points),
-            only_in_a: sum(|of| of.only_in_a.points),
-            only_in_b: sum(|of| of.only_in_b.points),
-            different: sum(|of| of.different.points),
+            counts: PointCounts::of(measurements),
             missing,
             seconds: Seconds(report.elapsed),
             kind: match (state, refusal) {
@@ -115,22 +98,15 @@ impl<'a> TrialResult<'a> {
             TrialState::Incomplete => "restored in part; the rest is the same",
             _ => "restored and the same",
         };
-        let counts = [
-            (self.only_in_a, "only in the set"),
-            (self.only_in_b, "only in what was restored"),
-            (self.different, "different"),
-        ];
-        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-        let counts = counts.map(|(count, what)| format!("{} {what}, ", plural(count, "point")));
         let by = match &self.influxd {
             Some(influxd) => format!(", served by {influxd}"),
             None => String::new(),
         };
         format!(
             "{verdict}: {}{} the same in {} series, {}, {}{by}, {}",
-            counts.collect::<String>(),
-            plural(self.same, "point"),
-            self.series,
+            self.counts.differences(["the set", "what was restored"]),
+            plural(self.counts.same, "point"),
+            self.counts.series,
             plural(self.shards, "shard"),
             size(self.bytes),
             self.seconds
