@@ -35,6 +35,9 @@ pub struct Run {
     /// The largest resident set, in bytes; too large only for a run of a few milliseconds, where it
     /// may be the parent's.
     pub peak_rss: u64,
+    /// What of it are pages of the program's own file, in bytes: how many depends on the build and on
+    /// how the system has cached the file.
+    pub program_rss: u64,
     /// The time from start to end.
     pub wall: Duration,
     /// The processor time, user and system together.
@@ -309,11 +312,12 @@ impl Running {
 
     /// Waits for the end; kills the process and panics after two minutes.
     pub fn wait(mut self) -> Run {
-        let mut sampled = 0;
+        let (mut sampled, mut program_rss) = (0, 0);
         let (status, usage) = loop {
-            // The high-water mark is gone once the process has ended, so it is read before each
-            // look.
-            sampled = sampled.max(high_water_mark(self.pid()));
+            // These are gone once the process has ended, so they are read before each look.
+            let [peak, of_program] = resident(self.pid());
+            sampled = sampled.max(peak);
+            program_rss = program_rss.max(of_program);
             if let Some(end) = reap(self.pid(), libc::WNOHANG) {
                 break end;
             }
@@ -345,6 +349,7 @@ impl Running {
             stdout,
             stderr,
             peak_rss,
+            program_rss,
             wall,
             cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
         }
@@ -405,14 +410,16 @@ fn own_peak_rss() -> u64 {
     kibibytes(usage.ru_maxrss)
 }
 
-/// The largest resident set a process has had since it began its program, in bytes; 0 once it has
-/// ended.
-fn high_water_mark(pid: u32) -> u64 {
+/// The largest resident set a process has had since it began its program, and the pages of files in
+/// its resident set, in bytes; 0 once it has ended.
+fn resident(pid: u32) -> [u64; 2] {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok())
-        .unwrap_or(0)
-        * 1024
+    ["VmHWM:", "RssFile:"].map(|name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok())
+            .unwrap_or(0)
+            * 1024
+    })
 }
 
 /// A process id as libc takes it.
