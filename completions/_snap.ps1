@@ -121,7 +121,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--measurement', '--measurement', [CompletionResultType]::ParameterName, 'Only series of this measurement; see -where too')
             [CompletionResult]::new('--where', '--where', [CompletionResultType]::ParameterName, 'Only series with this tag, as ''host=web1''')
             [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Replace the metastore and shards of the target')
-            [CompletionResult]::new('--merge', '--merge', [CompletionResultType]::ParameterName, 'Add databases to the target''s, or with -online points')
+            [CompletionResult]::new('--merge', '--merge', [CompletionResultType]::ParameterName, 'Add to what is there: databases, or with -online points')
             [CompletionResult]::new('--on-conflict', '--on-conflict', [CompletionResultType]::ParameterName, 'With -online -merge, whose value counts where both have one [default: server]')
             [CompletionResult]::new('--users', '--users', [CompletionResultType]::ParameterName, 'Add the backup''s users to the target''s, with their passwords')
             [CompletionResult]::new('--skip-damaged', '--skip-damaged', [CompletionResultType]::ParameterName, 'Restore what is sound of a damaged backup, and list what is lost')

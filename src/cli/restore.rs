@@ -138,7 +138,7 @@ pub(crate) struct RestoreArgs {
     /// Replace the metastore and shards of the target
     #[arg(long, help_heading = "How")]
     force: bool,
-    /// Add databases to the target's, or with -online points
+    /// Add to what is there: databases, or with -online points
     ///
     /// Into directories, the databases are added to the target's metastore; their shards and shard
     /// groups get new ids. With -online -database DB, the points are added to those of the database
@@ -147,7 +147,7 @@ pub(crate) struct RestoreArgs {
     merge: bool,
     /// With -online -merge, whose value counts where both have one [default: server]
     ///
-    /// What is written to a shard after snap has asked for it counts as newer either way.
+    /// What clients write to a shard after snap has asked for it counts as newer in either case.
     #[arg(
         long,
         value_name = "backup|server",
