@@ -58,6 +58,18 @@ impl ShardFiles {
         )
     }
 
+    /// Files of these names.
+    #[cfg(test)]
+    pub(super) fn of_test(names: &[&str]) -> Self {
+        let file = ShardFile {
+            source: 0,
+            size: 1,
+            crc: 0,
+        };
+        let files = names.iter().map(|name| ((*name).to_owned(), file));
+        Self::of(files.collect())
+    }
+
     pub(in crate::ops) fn get(&self, name: &str) -> Option<&ShardFile> {
         let at = self
             .0
@@ -130,6 +142,12 @@ impl CheckedShard {
     /// Bytes of all its files.
     pub(super) fn bytes(&self) -> u64 {
         total(self.files.iter().map(|(_, file)| file.size))
+    }
+
+    /// Its TSM files with their sizes in bytes: all that a server takes.
+    pub(super) fn tsm_files(&self) -> impl Iterator<Item = (&str, u64)> {
+        let files = self.files.iter().map(|(name, file)| (name, file.size));
+        files.filter(|(name, _)| name.ends_with(".tsm"))
     }
 
     /// Whether points of any of its TSM files may be left out, whatever was deleted of that.

@@ -347,26 +347,14 @@ pub(super) fn sequence(name: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::checked_shard::ShardFile;
     use super::*;
     use crate::time::Bounds;
 
-    fn files(names: &[&str]) -> ShardFiles {
-        let file = ShardFile {
-            source: 0,
-            size: 1,
-            crc: 0,
-        };
-        ShardFiles::of(
-            names
-                .iter()
-                .map(|name| ((*name).to_owned(), file))
-                .collect(),
-        )
-    }
-
     fn new_names(parts: &[&[&str]]) -> Vec<Vec<String>> {
-        let shards: Vec<ShardFiles> = parts.iter().map(|names| files(names)).collect();
+        let shards: Vec<ShardFiles> = parts
+            .iter()
+            .map(|names| ShardFiles::of_test(names))
+            .collect();
         let new = NewNames::of(shards.iter());
         let each = new.iter().zip(&shards).map(|(new, shard)| {
             let names = shard.iter().filter_map(|(name, _)| new.get(name));

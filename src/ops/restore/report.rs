@@ -7,13 +7,15 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::checked_shard::CheckedShard;
-use super::live::ConflictRule;
 use super::lost::LostList;
+use super::merge_options::ConflictRule;
+use super::source::Source;
 use crate::error::ErrorKind;
 use crate::metastore::users::UserCount;
 use crate::ops::Shortfall;
 use crate::repository::SetId;
 use crate::shard::ShardPath;
+use crate::sizes::total;
 use crate::text::plural;
 use crate::tsm::is_file_name;
 
@@ -45,6 +47,27 @@ pub struct RestoreReport {
     pub merge: Option<MergeReport>,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+impl RestoreReport {
+    /// What comes of a restore into so many shards of a running server, before anything is sent.
+    pub(super) fn of_live(source: &Source, shards: &[CheckedShard], targets: usize) -> Self {
+        let sizes = || shards.iter().flat_map(CheckedShard::tsm_files);
+        Self {
+            set: source.set.clone(),
+            shards: targets,
+            files: sizes().count(),
+            bytes: total(sizes().map(|(_, size)| size)),
+            metastore: None,
+            metastore_bytes: 0,
+            read_back: None,
+            missing: missing(&source.chains.missing, shards, None),
+            users: None,
+            lost: None,
+            merge: None,
+            elapsed: Duration::ZERO,
+        }
+    }
 }
 
 /// What came into a database that a server had.

@@ -90,9 +90,28 @@ pub(crate) fn ensure_scratch(
 }
 
 impl Live<'_> {
-    /// Makes what is sent in another form than it has in the backup. All of it, before the server
-    /// is asked to take anything: it holds up who writes to the shard until all is there.
-    pub(super) fn filter(
+    /// What is sent of a shard in another form than it has in the backup; it is made once. All of
+    /// it, before the server is asked to take anything: it holds up who writes to the shard until all
+    /// is there.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be read, or nothing be written; when a stop was asked for.
+    pub(super) fn filtered<'f>(
+        &self,
+        catalog: &Catalog,
+        shard: &UploadShard<'_>,
+        made: &'f mut Option<Vec<FilteredFiles>>,
+    ) -> Result<&'f [FilteredFiles]> {
+        if made.is_none() {
+            let parts = shard.parts.iter();
+            let each = parts.map(|part| self.filter(catalog, part, self.context.cancel));
+            *made = Some(each.collect::<Result<_>>()?);
+        }
+        Ok(made.as_deref().unwrap_or_default())
+    }
+
+    fn filter(
         &self,
         catalog: &Catalog,
         part: &UploadPart<'_>,

@@ -20,11 +20,11 @@ use anyhow::{Context as _, Result, bail};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::merge::ConflictRule;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind, kind_of, told, words};
 use crate::io::durable;
 use crate::io::open::{open_regular_with, read_bounded};
+use crate::ops::restore::merge_options::ConflictRule;
 use crate::ops::restore::selection::RestoreSelection;
 use crate::repository::{FileLock, Location, hidden};
 use crate::wire::ShardIds;

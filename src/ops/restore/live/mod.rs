@@ -18,34 +18,29 @@ mod send;
 mod target;
 mod upload;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
-use super::check::{RestoreChecks, check};
 use super::checked_shard::CheckedShard;
 use super::one_type::{OfBackup, ensure_one_type, types_of_all};
 use super::regrouping::{TargetShard, cut_shards};
-use super::report::{RestoreReport, ensure_influxd_opens_names, missing};
+use super::report::RestoreReport;
 use super::source::{PlannedShard, Source, planned, sets_of};
 use crate::client::Client;
 use crate::context::Context;
 use crate::io::scratch::scratch_dir;
-use crate::ops::selection::ensure_series_found;
 use crate::repository::{Catalog, SetId};
 use crate::sizes::total;
 use crate::text::{plural, size};
 use crate::time::from_nanos;
-use crate::tsm::sought_series::SoughtSeries;
 pub(crate) use journal::line_schema as live_journal_schema;
 use journal::{Header, Interrupted, LiveJournal};
-use parts::{UploadShard, tsm_files};
+use parts::UploadShard;
 use resume::{RestoreStart, Start};
 use target::Live;
 use upload::Uploaded;
 
-pub use merge::{ConflictRule, MergeOptions};
 pub use target::LiveOptions;
 
 /// Restores a backup into a running server.
@@ -64,9 +59,6 @@ pub fn restore_live(
 ) -> Result<RestoreReport> {
     let started = Instant::now();
     options.ensure_consistent()?;
-    if let Some(merge) = &options.merge {
-        return merge::restore_into_database(client, options, merge, context);
-    }
     let host = client.address().to_string();
     let interrupted = Interrupted::all(&options.repository, &host)?;
     let run = RestoreStart::of(options, &interrupted, &host)?;
@@ -76,61 +68,10 @@ pub fn restore_live(
         what: run.what(options),
         context,
     };
-
-    let set = options.set.as_deref();
-    let selection = live.what.selection(false);
-    let (catalog, (source, targets, planned), _held) =
-        planned(&options.repository, set, context, |catalog| {
-            let (selector, bounds) = (run.selector(options), live.what.bounds());
-            let mut source = Source::read(catalog, selector, &selection, bounds, true, context)?;
-            source.ensure_unique_ids()?;
-            source.regroup(live.what)?;
-            let targets = source.targets(live.what)?;
-            let planned = source.planned(live.what, Some)?;
-            let sets = sets_of(&planned);
-            Ok(((source, targets, planned), sets))
-        })?;
-    source.report_missing(&catalog, &selection, context)?;
-    source.report_regrouping(live.what, context)?;
-    let server_metastore = live.metastore()?;
-    let start = run.start(&live, &source, &targets, &server_metastore)?;
-
-    let (targets, shards) = live.checked(&catalog, &source.set, planned, targets)?;
-    live.report_left_out(&source, &shards)?;
-    let sizes: Vec<u64> = shards
-        .iter()
-        .flat_map(tsm_files)
-        .map(|(_, size)| size)
-        .collect();
-    let mut report = RestoreReport {
-        set: source.set.clone(),
-        shards: targets.len(),
-        files: sizes.len(),
-        bytes: total(sizes.iter().copied()),
-        metastore: None,
-        metastore_bytes: 0,
-        read_back: None,
-        missing: missing(&source.chains.missing, &shards, None),
-        users: None,
-        lost: None,
-        merge: None,
-        elapsed: Duration::ZERO,
+    let mut report = match &options.merge {
+        Some(merge) => merge::restore_into_database(&live, run, merge)?,
+        None => live.restore(run)?,
     };
-    if options.dry_run {
-        live.describe(&targets, &shards);
-    } else {
-        let header = run.header(&live, &source, &server_metastore);
-        let restored = Restored {
-            source: &source,
-            targets: &targets,
-            shards: &shards,
-        };
-        let uploaded = live.write(&catalog, &restored, &header, start)?;
-        report.shards = uploaded.shards;
-        (report.files, report.bytes) = (uploaded.files, uploaded.bytes);
-        report.read_back = options.verify.then_some(uploaded.read_back);
-        report.missing.extend(uploaded.failed);
-    }
     report.elapsed = started.elapsed();
     Ok(report)
 }
@@ -145,6 +86,51 @@ struct Restored<'a> {
 }
 
 impl Live<'_> {
+    /// Makes databases of a backup.
+    fn restore(&self, run: RestoreStart<'_>) -> Result<RestoreReport> {
+        let Self {
+            options, context, ..
+        } = *self;
+        let set = options.set.as_deref();
+        let selection = self.what.selection(false);
+        let (catalog, (source, targets, planned), _held) =
+            planned(&options.repository, set, context, |catalog| {
+                let (selector, bounds) = (run.selector(options), self.what.bounds());
+                let mut source =
+                    Source::read(catalog, selector, &selection, bounds, true, context)?;
+                source.ensure_unique_ids()?;
+                source.regroup(self.what)?;
+                let targets = source.targets(self.what)?;
+                let planned = source.planned(self.what, Some)?;
+                let sets = sets_of(&planned);
+                Ok(((source, targets, planned), sets))
+            })?;
+        source.report_missing(&catalog, &selection, context)?;
+        source.report_regrouping(self.what, context)?;
+        let server_metastore = self.metastore()?;
+        let start = run.start(self, &source, &targets, &server_metastore)?;
+
+        let (targets, shards) = self.checked(&catalog, &source.set, planned, targets)?;
+        self.report_left_out(&source, &shards)?;
+        let mut report = RestoreReport::of_live(&source, &shards, targets.len());
+        if options.dry_run {
+            self.describe(&targets, &shards);
+            return Ok(report);
+        }
+        let header = run.header(self, &source, &server_metastore);
+        let restored = Restored {
+            source: &source,
+            targets: &targets,
+            shards: &shards,
+        };
+        let uploaded = self.write(&catalog, &restored, &header, start)?;
+        report.shards = uploaded.shards;
+        (report.files, report.bytes) = (uploaded.files, uploaded.bytes);
+        report.read_back = options.verify.then_some(uploaded.read_back);
+        report.missing.extend(uploaded.failed);
+        Ok(report)
+    }
+
     /// Reads the planned shards and checks that they can be sent. Shards of the target that get no
     /// points are left out.
     fn checked(
@@ -155,17 +141,8 @@ impl Live<'_> {
         targets: Vec<TargetShard>,
     ) -> Result<(Vec<TargetShard>, Vec<CheckedShard>)> {
         let apply_deletes = self.options.apply_deletes;
-        let checks = RestoreChecks {
-            leave_index: true,
-            apply_deletes,
-            series: Arc::new(SoughtSeries::of(self.what.series.clone())),
-            types: types_of_all(self.what, &scratch_dir()),
-            lost: None,
-            scratch: scratch_dir(),
-        };
-        let shards = check(catalog, planned, &checks, self.options.jobs, self.context)?;
-        ensure_series_found(&checks.series, &format!("set {set}"))?;
-        ensure_influxd_opens_names(&shards)?;
+        let types = types_of_all(self.what, &scratch_dir());
+        let (checks, shards) = self.check(catalog, set, planned, types)?;
         let of_backup = OfBackup {
             catalog,
             scratch: &checks.scratch,
@@ -202,8 +179,8 @@ impl Live<'_> {
                 shard.source,
                 shard.target.database,
                 shard.target.retention_policy,
-                plural(tsm_files(shard).count(), "TSM file"),
-                size(total(tsm_files(shard).map(|(_, size)| size)))
+                plural(shard.tsm_files().count(), "TSM file"),
+                size(total(shard.tsm_files().map(|(_, size)| size)))
             ));
         }
     }

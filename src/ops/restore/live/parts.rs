@@ -35,13 +35,53 @@ pub(super) struct UploadPart<'a> {
     pub names: NewNames,
 }
 
-/// The TSM files of a shard with their sizes: all that a server takes.
-pub(super) fn tsm_files(shard: &CheckedShard) -> impl Iterator<Item = (&str, u64)> {
-    let files = shard.files.iter().map(|(name, file)| (name, file.size));
-    files.filter(|(name, _)| name.ends_with(".tsm"))
+/// The checked shards of a backup by their ids.
+pub(super) fn by_id(shards: &[CheckedShard]) -> HashMap<u64, &CheckedShard> {
+    shards
+        .iter()
+        .map(|shard| (shard.source.id, shard))
+        .collect()
 }
 
 impl<'a> UploadShard<'a> {
+    /// What becomes of a shard of the target that is called so on the server. Its files keep their
+    /// names.
+    ///
+    /// # Errors
+    ///
+    /// When a shard that it is made of was not checked.
+    pub(super) fn of(
+        target: &TargetShard,
+        path: ShardPath,
+        shards: &HashMap<u64, &'a CheckedShard>,
+    ) -> Result<Self> {
+        let parts = target.parts.iter().map(|part| {
+            let shard = shards.get(&part.shard).copied();
+            Ok(UploadPart {
+                shard: shard.with_context(|| format!("shard {} was not checked", part.shard))?,
+                bounds: part.bounds,
+                names: NewNames::default(),
+            })
+        });
+        let parts: Vec<UploadPart<'a>> = parts.collect::<Result<_>>()?;
+        let source = match &parts[..] {
+            [
+                UploadPart {
+                    shard,
+                    bounds: None,
+                    ..
+                },
+            ] => shard.source.to_string(),
+            _ => target.made_of(),
+        };
+        Ok(Self {
+            path,
+            id: target.id,
+            source,
+            parts,
+        })
+    }
+
     /// Those that shards of the target become, under the ids that the server gave them.
     ///
     /// # Errors
@@ -52,50 +92,37 @@ impl<'a> UploadShard<'a> {
         shards: &'a [CheckedShard],
         ids: &ShardIds,
     ) -> Result<Vec<Self>> {
-        let by_id = shards.iter().map(|shard| (shard.source.id, shard));
-        let by_id: HashMap<u64, &CheckedShard> = by_id.collect();
+        let shards = by_id(shards);
         let each = targets.iter().map(|target| {
             let new = ids.get(&target.id).copied();
             let id = new.with_context(|| format!("the server gave shard {} no id", target.path))?;
-            let known = |id: u64| by_id.get(&id).copied();
-            let parts = target
-                .parts
-                .iter()
-                .map(|part| {
-                    let shard = known(part.shard);
-                    let shard =
-                        shard.with_context(|| format!("shard {} was not checked", part.shard));
-                    Ok((shard?, part.bounds))
-                })
-                .collect::<Result<Vec<_>>>()?;
-            let source = match &parts[..] {
-                [(shard, None)] => shard.source.to_string(),
-                _ => target.made_of(),
+            let path = ShardPath {
+                id,
+                ..target.path.clone()
             };
-            let names = NewNames::of(parts.iter().map(|(shard, _)| &shard.files));
-            let parts = parts.into_iter().zip(names);
-            let parts = parts.map(|((shard, bounds), names)| UploadPart {
-                shard,
-                bounds,
-                names,
-            });
-            Ok(Self {
-                path: ShardPath {
-                    id,
-                    ..target.path.clone()
-                },
-                id: target.id,
-                source,
-                parts: parts.collect(),
-            })
+            let mut shard = Self::of(target, path, &shards)?;
+            let files = shard.parts.iter().map(|part| &part.shard.files);
+            shard.set_names(NewNames::of(files));
+            Ok(shard)
         });
         each.collect()
+    }
+
+    /// Says what the files of each part are called on the server.
+    pub(super) fn set_names(&mut self, names: Vec<NewNames>) {
+        for (part, names) in self.parts.iter_mut().zip(names) {
+            part.names = names;
+        }
     }
 
     /// Bytes of the TSM files that it is made of.
     pub(super) fn tsm_bytes(&self) -> u64 {
         let shards = self.parts.iter().map(|part| part.shard);
-        total(shards.flat_map(tsm_files).map(|(_, size)| size))
+        total(
+            shards
+                .flat_map(CheckedShard::tsm_files)
+                .map(|(_, size)| size),
+        )
     }
 }
 

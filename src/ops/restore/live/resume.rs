@@ -4,10 +4,10 @@ use anyhow::Result;
 
 use super::import::ids_by_time;
 use super::journal::{Header, Interrupted, needed_format};
-use super::merge::ConflictRule;
 use super::target::{Live, LiveOptions};
 use crate::error::{Error, ErrorKind};
 use crate::metastore::Data;
+use crate::ops::restore::merge_options::ConflictRule;
 use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::selection::RestoreSelection;
 use crate::ops::restore::source::{SetSelector, Source};

@@ -1,19 +1,27 @@
 //! The server that is restored into: what it holds, and what the databases are called there.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 
 use super::journal::Interrupted;
-use super::merge::MergeOptions;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::{Error, ErrorKind};
+use crate::io::scratch::scratch_dir;
 use crate::metastore::Data;
+use crate::ops::restore::check::{RestoreChecks, check};
+use crate::ops::restore::checked_shard::CheckedShard;
+use crate::ops::restore::merge_options::MergeOptions;
+use crate::ops::restore::report::ensure_influxd_opens_names;
 use crate::ops::restore::selection::RestoreSelection;
-use crate::ops::restore::source::Source;
-use crate::repository::Location;
+use crate::ops::restore::source::{PlannedShard, Source};
+use crate::ops::selection::ensure_series_found;
+use crate::repository::{Catalog, Location, SetId};
 use crate::text::name_list;
+use crate::tsm::fields::FieldTypes;
+use crate::tsm::sought_series::SoughtSeries;
 use crate::wire::Dialect;
 
 /// What to restore into a server, and how.
@@ -50,6 +58,27 @@ impl LiveOptions {
         self.what.ensure_consistent()?;
         self.ensure_mergeable()
     }
+
+    /// Refuses what a merge cannot do.
+    fn ensure_mergeable(&self) -> Result<(), Error> {
+        if self.merge.is_none() {
+            return Ok(());
+        }
+        let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
+        if self.what.durations().is_some() {
+            return usage(
+                "-shard-duration and -duration are not for -online -merge: the database has its own",
+                "ALTER RETENTION POLICY changes them on the server",
+            );
+        }
+        if self.what.database.is_none() && !self.resume {
+            return usage(
+                "-online -merge needs -database",
+                "write -database DB, and -newdb NAME where it has another name on the server",
+            );
+        }
+        Ok(())
+    }
 }
 
 /// A restore into a running server.
@@ -75,6 +104,29 @@ impl Live<'_> {
                 .into());
         }
         Ok(metastore)
+    }
+
+    /// Reads the planned shards, and refuses what cannot be sent. `types` gets the types of their
+    /// fields.
+    pub(super) fn check(
+        &self,
+        catalog: &Catalog,
+        set: &SetId,
+        planned: Vec<PlannedShard>,
+        types: Option<Arc<Mutex<FieldTypes>>>,
+    ) -> Result<(RestoreChecks, Vec<CheckedShard>)> {
+        let checks = RestoreChecks {
+            leave_index: true,
+            apply_deletes: self.options.apply_deletes,
+            series: Arc::new(SoughtSeries::of(self.what.series.clone())),
+            types,
+            lost: None,
+            scratch: scratch_dir(),
+        };
+        let shards = check(catalog, planned, &checks, self.options.jobs, self.context)?;
+        ensure_series_found(&checks.series, &format!("set {set}"))?;
+        ensure_influxd_opens_names(&shards)?;
+        Ok((checks, shards))
     }
 
     /// The one database that is meant, where there is but one: it was named, or the shard that was

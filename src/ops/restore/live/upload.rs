@@ -1,7 +1,7 @@
 //! Uploading shards, several at a time: each is sent, and read back when the server is done with
 //! it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -17,6 +17,7 @@ use crate::ops::queue::{self, Turn};
 use crate::progress::{Event, Outcome};
 use crate::repository::Catalog;
 use crate::retry::Attempts;
+use crate::shard::ShardPath;
 use crate::sizes::total;
 
 /// What became of the shards.
@@ -34,6 +35,16 @@ pub(crate) struct Uploaded {
     pub failed: Vec<Shortfall>,
     /// Whether one of them can only be mended by beginning anew.
     pub spoiled: bool,
+}
+
+/// What follows a failed attempt at a shard.
+pub(super) enum AfterFailure {
+    /// Another, after so long.
+    Later(Duration),
+    /// The end of the run.
+    Stop(anyhow::Error),
+    /// No other: the shard failed for good.
+    Failed(anyhow::Error),
 }
 
 /// A shard on its way.
@@ -123,44 +134,56 @@ impl Live<'_> {
             Ok(()) => return Turn::Done(Ok(self.uploaded(&job, started))),
             Err(error) => error,
         };
-        if stop.is_cancelled() {
-            return Turn::Done(Err(error));
+        match self.after_failure(&shard.path, error, &mut job.attempts, started, stop) {
+            AfterFailure::Later(wait) => {
+                job.again = true;
+                Turn::Later(job, wait)
+            }
+            AfterFailure::Stop(error) => Turn::Done(Err(error)),
+            AfterFailure::Failed(error) => Turn::Done(Ok(failed(shard, &error))),
         }
-        let kind = kind_of(&error);
+    }
+
+    /// Decides what follows a failed attempt at a shard, and tells of it.
+    pub(super) fn after_failure(
+        &self,
+        path: &ShardPath,
+        error: anyhow::Error,
+        attempts: &mut Attempts,
+        started: Instant,
+        stop: &Cancel,
+    ) -> AfterFailure {
+        if stop.is_cancelled() {
+            return AfterFailure::Stop(error);
+        }
+        let (kind, reason) = (kind_of(&error), told(&error));
         if kind != ErrorKind::Refused
-            && let Some(wait) = job.attempts.failed(self.options.retries)
+            && let Some(wait) = attempts.failed(self.options.retries)
         {
-            job.again = true;
             self.context.report(&Event::Retry {
-                shard: &shard.path,
-                attempt: job.attempts.failures(),
+                shard: path,
+                attempt: attempts.failures(),
                 wait,
-                reason: &told(&error),
+                reason: &reason,
             });
-            return Turn::Later(job, wait);
+            return AfterFailure::Later(wait);
         }
         if kind == ErrorKind::Unreachable {
             // The others would find nobody there either.
             stop.cancel();
-            return Turn::Done(Err(error));
+            return AfterFailure::Stop(error);
         }
-        Turn::Done(Ok(self.failed(shard, &error, started)))
+        self.context.report(&Event::Finished {
+            shard: path,
+            outcome: Outcome::Failed(&reason),
+            elapsed: started.elapsed(),
+        });
+        AfterFailure::Failed(error)
     }
 
     /// A shard is on the server.
     fn uploaded(&self, job: &UploadJob<'_>, started: Instant) -> Uploaded {
-        let files = job
-            .filtered
-            .iter()
-            .flat_map(|filtered| sent(job.shard, filtered));
-        let (files, bytes) = files.fold((0, 0), |(files, bytes), sent| {
-            (files + 1, bytes + sent.size)
-        });
-        self.context.report(&Event::Finished {
-            shard: &job.shard.path,
-            outcome: Outcome::Done { files, bytes },
-            elapsed: started.elapsed(),
-        });
+        let (files, bytes) = self.finished(job.shard, job.filtered.as_deref(), started);
         Uploaded {
             shards: 1,
             files,
@@ -170,36 +193,29 @@ impl Live<'_> {
         }
     }
 
-    /// A shard failed for good.
-    fn failed(&self, shard: &UploadShard<'_>, error: &anyhow::Error, started: Instant) -> Uploaded {
-        let path = &shard.path;
-        let reason = told(error);
+    /// Tells that a shard is on the server; how many files it has been sent, and their bytes.
+    pub(super) fn finished(
+        &self,
+        shard: &UploadShard<'_>,
+        filtered: Option<&[FilteredFiles]>,
+        started: Instant,
+    ) -> (usize, u64) {
+        let files = filtered.into_iter().flat_map(|all| sent(shard, all));
+        let (files, bytes) = files.fold((0, 0), |(files, bytes), sent| {
+            (files + 1, bytes + sent.size)
+        });
         self.context.report(&Event::Finished {
-            shard: path,
-            outcome: Outcome::Failed(&reason),
+            shard: &shard.path,
+            outcome: Outcome::Done { files, bytes },
             elapsed: started.elapsed(),
         });
-        Uploaded {
-            failed: vec![Shortfall::of_shard(
-                format!("{} (now {path})", shard.source),
-                &reason,
-            )],
-            spoiled: kind_of(error) == ErrorKind::Refused,
-            ..Uploaded::default()
-        }
+        (files, bytes)
     }
 
     /// Makes one attempt at a shard.
     fn attempt(&self, catalog: &Catalog, job: &mut UploadJob<'_>) -> Result<()> {
         let shard = job.shard;
-        let filtered = match &mut job.filtered {
-            Some(filtered) => filtered,
-            none => {
-                let parts = shard.parts.iter();
-                let filtered = parts.map(|part| self.filter(catalog, part, self.context.cancel));
-                none.insert(filtered.collect::<Result<_>>()?)
-            }
-        };
+        let filtered = self.filtered(catalog, shard, &mut job.filtered)?;
         if sent(shard, filtered).next().is_none() {
             job.read_back = true;
             return Ok(());
@@ -261,6 +277,16 @@ impl Live<'_> {
             "the server has compacted shard {} already: it was not compared",
             shard.path
         ));
+    }
+}
+
+/// What becomes of a shard that failed for good.
+fn failed(shard: &UploadShard<'_>, error: &anyhow::Error) -> Uploaded {
+    let name = format!("{} (now {})", shard.source, shard.path);
+    Uploaded {
+        failed: vec![Shortfall::of_shard(name, told(error))],
+        spoiled: kind_of(error) == ErrorKind::Refused,
+        ..Uploaded::default()
     }
 }
 

@@ -4,8 +4,10 @@
 //! A server with a tsi1 index does not find fields that only an upload brings; a written point makes
 //! them known. And where the backup's values are to count, any point has to be written first: a
 //! server that has read a WAL when it opened the shard keeps that file until it writes to the next,
-//! also when it flushes, and reads it again when the shard is opened after the upload. Each is a point of the backup that nothing in it takes the place of: of the last file
-//! that has the field.
+//! also when it flushes, and reads it again when the shard is opened after the upload.
+//!
+//! Each is a point of the backup that nothing in it takes the place of: of the last file that has
+//! the field.
 
 use std::collections::HashMap;
 use std::io;
@@ -72,7 +74,7 @@ impl FieldPoints {
     ) -> Result<(), FileError> {
         let mut reader = Reader::open(file)?;
         loop {
-            let (series, name_of_field) = {
+            let key = {
                 let Some(key) = reader.next_key()? else {
                     return Ok(());
                 };
@@ -87,14 +89,13 @@ impl FieldPoints {
                 if self.found.get(&self.field[..]).is_some_and(is_later) {
                     continue;
                 }
-                let (series, field) = split_key(key.bytes);
-                (series.bytes().to_vec(), field.unwrap_or_default().to_vec())
+                key.bytes.to_vec()
             };
             if !reader.next_points(&mut self.points)? {
                 continue;
             }
-            let line = first_line(&series, &name_of_field, &self.points);
-            let key = [&series[..], b"#!~#", &name_of_field].concat();
+            let (series, field) = split_key(&key);
+            let line = first_line(series.bytes(), field.unwrap_or_default(), &self.points);
             self.bytes += key.len() + line.as_ref().map_or(0, Vec::len);
             if self.bytes > MOST_BYTES {
                 let source = io::Error::other("the shard has too many fields to be held");

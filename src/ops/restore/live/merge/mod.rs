@@ -12,53 +12,32 @@ mod names;
 mod plan;
 mod preflight;
 mod shard;
+mod target;
 mod there;
 
-use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::collections::HashSet;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::journal::{Interrupted, LiveJournal};
-use super::parts::{UploadPart, UploadShard, tsm_files};
+use super::journal::LiveJournal;
+use super::parts::{UploadShard, by_id};
 use super::resume::RestoreStart;
-use super::target::{Live, LiveOptions};
-use crate::client::Client;
-use crate::context::Context;
-use crate::error::{Error, ErrorKind};
-use crate::http_api::{HttpApi, HttpOptions};
+use super::target::Live;
+use crate::http_api::HttpApi;
 use crate::ops::backup::Rule;
 use crate::ops::prepared::FLUSH_TIMEOUT;
 use crate::ops::queue;
-use crate::ops::restore::checked_shard::CheckedShard;
-use crate::ops::restore::regrouping::NewNames;
-use crate::ops::restore::report::{MergeReport, MergedShard, RestoreReport, missing};
+use crate::ops::restore::merge_options::{ConflictRule, MergeOptions};
+use crate::ops::restore::report::{MergeReport, MergedShard, RestoreReport};
 use crate::ops::restore::source::{Source, planned, sets_of};
 use crate::ops::server_shards::ShardAsker;
 use crate::progress::Event;
 use crate::sizes::total;
 use crate::text::{name_list, plural};
-pub use names::ConflictRule;
 use plan::{NEW, is_new, span};
 use preflight::Ready;
 use shard::{MergeJob, Merged};
-
-/// How a backup is merged into a database.
-#[derive(Debug, Clone)]
-pub struct MergeOptions {
-    /// The HTTP API of the server.
-    pub http: HttpOptions,
-    /// Whose value counts where both have one; where it is not said, the server's, or what an
-    /// interrupted merge was told.
-    pub on_conflict: Option<ConflictRule>,
-}
-
-/// A merge into a running server.
-struct Merge<'m, 'a> {
-    live: &'m Live<'a>,
-    api: &'m HttpApi,
-    rule: ConflictRule,
-}
+use target::Merge;
 
 /// Merges a backup into a database that a running server has.
 ///
@@ -67,24 +46,16 @@ struct Merge<'m, 'a> {
 /// Before anything is sent: when the backup is damaged, or something on the server is in the way
 /// ([`ErrorKind::Refused`]). Shards that could not be brought in are in the report.
 pub(super) fn restore_into_database(
-    client: &Client,
-    options: &LiveOptions,
+    live: &Live<'_>,
+    run: RestoreStart<'_>,
     asked: &MergeOptions,
-    context: Context<'_>,
 ) -> Result<RestoreReport> {
-    let started = Instant::now();
+    let Live {
+        options, context, ..
+    } = *live;
     let api = HttpApi::new(&asked.http, context.cancel.clone())?;
-    let host = client.address().to_string();
-    let interrupted = Interrupted::all(&options.repository, &host)?;
-    let run = RestoreStart::of(options, &interrupted, &host)?;
-    let live = Live {
-        client,
-        options,
-        what: run.what(options),
-        context,
-    };
     let merge = Merge {
-        live: &live,
+        live,
         api: &api,
         rule: run
             .on_conflict()
@@ -104,64 +75,24 @@ pub(super) fn restore_into_database(
         })?;
     source.report_missing(&catalog, &selection, context)?;
     let ready = merge.ready(catalog, source, planned)?;
-    run.ensure_same_server(&live, &ready.server_metastore)?;
+    run.ensure_same_server(live, &ready.server_metastore)?;
     live.report_left_out(&ready.source, &ready.shards)?;
     merge.warn_subscriptions(&ready);
-    let sizes: Vec<u64> = ready
-        .shards
-        .iter()
-        .flat_map(tsm_files)
-        .map(|(_, size)| size)
-        .collect();
     let merged = ready.targets.iter().map(MergedShard::of);
     let mut report = RestoreReport {
-        set: ready.source.set.clone(),
-        shards: ready.targets.len(),
-        files: sizes.len(),
-        bytes: total(sizes.iter().copied()),
-        metastore: None,
-        metastore_bytes: 0,
-        read_back: None,
-        missing: missing(&ready.source.chains.missing, &ready.shards, None),
-        users: None,
-        lost: None,
         merge: Some(MergeReport {
             on_conflict: merge.rule,
             new_policies: ready.new_policies.len(),
             shards: merged.collect(),
         }),
-        elapsed: Duration::ZERO,
+        ..RestoreReport::of_live(&ready.source, &ready.shards, ready.targets.len())
     };
     if options.dry_run {
         merge.describe(&ready);
     } else {
-        merge.run(&run, &ready, &mut report)?;
+        merge.run(run, &ready, &mut report)?;
     }
-    report.elapsed = started.elapsed();
     Ok(report)
-}
-
-impl LiveOptions {
-    /// Refuses what a merge cannot do.
-    pub(super) fn ensure_mergeable(&self) -> Result<(), Error> {
-        if self.merge.is_none() {
-            return Ok(());
-        }
-        let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
-        if self.what.durations().is_some() {
-            return usage(
-                "-shard-duration and -duration are not for -online -merge: the database has its own",
-                "ALTER RETENTION POLICY changes them on the server",
-            );
-        }
-        if self.what.database.is_none() && !self.resume {
-            return usage(
-                "-online -merge needs -database",
-                "write -database DB, and -newdb NAME where it has another name on the server",
-            );
-        }
-        Ok(())
-    }
 }
 
 impl Merge<'_, '_> {
@@ -214,7 +145,7 @@ impl Merge<'_, '_> {
     }
 
     /// Makes the policies that there are not, and brings the points in.
-    fn run(&self, run: &RestoreStart<'_>, ready: &Ready, report: &mut RestoreReport) -> Result<()> {
+    fn run(&self, run: RestoreStart<'_>, ready: &Ready, report: &mut RestoreReport) -> Result<()> {
         let (live, repository) = (self.live, &self.live.options.repository);
         let mut header = run.header(live, &ready.source, &ready.server_metastore);
         header.merge = Some(self.rule);
@@ -317,32 +248,13 @@ impl Merge<'_, '_> {
 
     /// What is to be done, but for what an interrupted run has done.
     fn jobs<'r>(&self, ready: &'r Ready, done: &HashSet<u64>) -> Result<Vec<MergeJob<'r>>> {
-        let by_id = ready.shards.iter().map(|shard| (shard.source.id, shard));
-        let by_id: HashMap<u64, &CheckedShard> = by_id.collect();
+        let shards = by_id(&ready.shards);
         let left = ready.targets.iter();
         let left = left.filter(|target| is_new(target) || !done.contains(&target.path.id));
         let jobs = left.map(|target| {
-            let parts = target.parts.iter().map(|part| {
-                let shard = by_id.get(&part.shard).copied();
-                let shard =
-                    shard.with_context(|| format!("shard {} was not checked", part.shard))?;
-                Ok(UploadPart {
-                    shard,
-                    bounds: part.bounds,
-                    names: NewNames::default(),
-                })
-            });
-            let shard = UploadShard {
-                path: target.path.clone(),
-                id: target.id,
-                source: target.made_of(),
-                parts: parts.collect::<Result<_>>()?,
-            };
-            Ok(MergeJob::new(
-                target.clone(),
-                shard,
-                self.live.options.resume,
-            ))
+            let shard = UploadShard::of(target, target.path.clone(), &shards)?;
+            let resumed = self.live.options.resume;
+            Ok(MergeJob::new(target.clone(), shard, resumed))
         });
         jobs.collect()
     }

@@ -10,11 +10,9 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, ErrorKind};
 use crate::ops::restore::checked_shard::ShardFiles;
+use crate::ops::restore::merge_options::ConflictRule;
 use crate::ops::restore::regrouping::{NewNames, sequence};
 use crate::tsm::{file_name, generation, stem};
 
@@ -26,26 +24,6 @@ const SPREAD: u32 = 10_000;
 const HIGHEST: u32 = 999_999_999;
 /// Below which sequence of generation 0 the first merge puts its files.
 const FIRST_SEQUENCE: u32 = 500_000_000;
-
-/// Whose value counts where the backup and the database both have one at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ConflictRule {
-    /// The backup's.
-    Backup,
-    /// The server's.
-    Server,
-}
-
-impl ConflictRule {
-    /// The word for it on the command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Backup => "backup",
-            Self::Server => "server",
-        }
-    }
-}
 
 /// The names of the files of a shard on the server.
 #[derive(Debug, Default)]
@@ -125,27 +103,16 @@ impl Distance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::restore::checked_shard::ShardFile;
-
-    fn files(names: &[&str]) -> ShardFiles {
-        let file = ShardFile {
-            source: 0,
-            size: 1,
-            crc: 0,
-        };
-        let files = names.iter().map(|name| ((*name).to_owned(), file));
-        ShardFiles::of(files.collect())
-    }
 
     fn named(live: &[&str], rule: ConflictRule) -> Option<Vec<String>> {
         let live = LiveNames::of(live.iter().map(|name| (*name).to_owned()).collect());
         let parts = [
-            files(&[
+            ShardFiles::of_test(&[
                 "000000003-000000001.tsm",
                 "000000003-000000002.tsm",
                 "000000009-000000001.tsm",
             ]),
-            files(&["000000001-000000004.tsm"]),
+            ShardFiles::of_test(&["000000001-000000004.tsm"]),
         ];
         let names = live.new_names(rule, Distance(0), parts.iter()).ok()?;
         let each = names.iter().zip(&parts);

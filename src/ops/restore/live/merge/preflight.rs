@@ -8,28 +8,24 @@ use anyhow::{Context as _, Result};
 
 use super::super::filtered::ensure_scratch;
 use super::super::target::Live;
-use super::Merge;
 use super::conflicts::{OnServer, type_conflicts};
 use super::expired::expired;
 use super::plan::{is_new, plan};
+use super::target::Merge;
 use super::there;
 use crate::error::ErrorKind;
 use crate::io::scratch::scratch_dir;
 use crate::metastore::influxql::create_policy;
 use crate::metastore::{Data, DatabaseInfo, RetentionPolicyInfo};
-use crate::ops::restore::check::{RestoreChecks, check};
 use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::one_type::OfBackup;
 use crate::ops::restore::regrouping::TargetShard;
-use crate::ops::restore::report::ensure_influxd_opens_names;
 use crate::ops::restore::source::{PlannedShard, Source};
-use crate::ops::selection::ensure_series_found;
 use crate::repository::Catalog;
 use crate::shard::ShardPath;
 use crate::text::name_list;
 use crate::time::Bounds;
 use crate::tsm::fields::FieldTypes;
-use crate::tsm::sought_series::SoughtSeries;
 
 /// What is merged, and what the server has beside it.
 pub(super) struct Ready {
@@ -53,20 +49,9 @@ impl Merge<'_, '_> {
         let live = self.live;
         let server_metastore = live.metastore()?;
         let database = self.database(&source, &server_metastore)?;
-        let address = live.client.address().to_string();
-        let again = || live.metastore();
-        there::ensure_same_server(self.api, &server_metastore, &address, again)?;
-        let checks = RestoreChecks {
-            leave_index: true,
-            apply_deletes: live.options.apply_deletes,
-            series: Arc::new(SoughtSeries::of(live.what.series.clone())),
-            types: Some(Arc::new(Mutex::new(FieldTypes::new(scratch_dir())))),
-            lost: None,
-            scratch: scratch_dir(),
-        };
-        let shards = check(&catalog, planned, &checks, live.options.jobs, live.context)?;
-        ensure_series_found(&checks.series, &format!("set {}", source.set))?;
-        ensure_influxd_opens_names(&shards)?;
+        there::ensure_same_server(self.api, live, &server_metastore)?;
+        let types = Arc::new(Mutex::new(FieldTypes::new(scratch_dir())));
+        let (checks, shards) = live.check(&catalog, &source.set, planned, Some(types))?;
         ensure_scratch(&shards, true, live.options.apply_deletes)?;
         let of_backup = OfBackup {
             catalog: &catalog,

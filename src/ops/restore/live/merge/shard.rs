@@ -3,9 +3,9 @@
 //! The shard is asked for first: that makes the server flush what it has in memory, which would
 //! count as newer than any file that comes, and tells the names and the fields of its files. (Where
 //! the backup's values are to count, a point is written before that; see
-//! [`announce`](super::announce).) Then points of new fields are written, the files are uploaded under names of their own, and the shard
-//! is read back. Nothing of it has to be undone when it stops in between: to do it again brings the
-//! same points in once more.
+//! [`announce`](super::announce).) Then points of new fields are written, the files are uploaded
+//! under names of their own, and the shard is read back. Nothing of it has to be undone when it
+//! stops in between: to do it again brings the same points in once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -15,21 +15,23 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use super::super::filtered::{FilteredFiles, Sent, sent};
 use super::super::journal::LiveJournal;
 use super::super::parts::UploadShard;
-use super::Merge;
+use super::super::upload::AfterFailure;
 use super::announce::{FieldPoints, write_lines};
-use super::names::{ConflictRule, Distance, LiveNames};
+use super::names::{Distance, LiveNames};
 use super::plan::{NEW, span};
+use super::target::Merge;
 use crate::cancel::Cancel;
 use crate::client::Reply;
-use crate::error::{ErrorKind, kind_of, told};
+use crate::error::{ErrorKind, told};
 use crate::io::scratch::{Spool, scratch_dir, scratch_error};
 use crate::ops::Shortfall;
 use crate::ops::members::{MemberReader, Place, TarStop, read_deletes};
 use crate::ops::queue::Turn;
+use crate::ops::restore::merge_options::ConflictRule;
 use crate::ops::restore::regrouping::{TargetShard, sequence};
 use crate::ops::restore::report::MergedShard;
 use crate::ops::server_shards::{ShardAnswer, ShardAsker};
-use crate::progress::{Event, Outcome};
+use crate::progress::Event;
 use crate::repository::Catalog;
 use crate::retry::Attempts;
 use crate::shard::ShardPath;
@@ -110,49 +112,24 @@ impl Merge<'_, '_> {
             Ok(()) => return Turn::Done(Ok(self.done(&job, started))),
             Err(error) => error,
         };
-        if stop.is_cancelled() {
-            return Turn::Done(Err(error));
+        let live = self.live;
+        match live.after_failure(&job.shard.path, error, &mut job.attempts, started, stop) {
+            AfterFailure::Later(wait) => {
+                job.again = true;
+                Turn::Later(job, wait)
+            }
+            AfterFailure::Stop(error) => Turn::Done(Err(error)),
+            AfterFailure::Failed(error) => {
+                let name = format!("{} (into {})", job.shard.source, job.shard.path);
+                let shortfall = Shortfall::of_shard(name, told(&error));
+                Turn::Done(Ok(Merged::Failed(shortfall)))
+            }
         }
-        let kind = kind_of(&error);
-        let context = &self.live.context;
-        if kind != ErrorKind::Refused
-            && let Some(wait) = job.attempts.failed(self.live.options.retries)
-        {
-            job.again = true;
-            context.report(&Event::Retry {
-                shard: &job.shard.path,
-                attempt: job.attempts.failures(),
-                wait,
-                reason: &told(&error),
-            });
-            return Turn::Later(job, wait);
-        }
-        if kind == ErrorKind::Unreachable {
-            // The others would find nobody there either.
-            stop.cancel();
-            return Turn::Done(Err(error));
-        }
-        let reason = told(&error);
-        context.report(&Event::Finished {
-            shard: &job.shard.path,
-            outcome: Outcome::Failed(&reason),
-            elapsed: started.elapsed(),
-        });
-        let source = format!("{} (into {})", job.shard.source, job.shard.path);
-        Turn::Done(Ok(Merged::Failed(Shortfall::of_shard(source, &reason))))
     }
 
     fn done(&self, job: &MergeJob<'_>, started: Instant) -> Merged {
-        let sent_files = job.filtered.iter();
-        let sent_files = sent_files.flat_map(|filtered| sent(&job.shard, filtered));
-        let (files, bytes) = sent_files.fold((0, 0), |(files, bytes), sent| {
-            (files + 1, bytes + sent.size)
-        });
-        self.live.context.report(&Event::Finished {
-            shard: &job.shard.path,
-            outcome: Outcome::Done { files, bytes },
-            elapsed: started.elapsed(),
-        });
+        let filtered = job.filtered.as_deref();
+        let (files, bytes) = self.live.finished(&job.shard, filtered, started);
         let mut shard = MergedShard::of(&job.target);
         shard.path = job.shard.path.clone();
         shard.points_written = job.points_written;
@@ -173,14 +150,7 @@ impl Merge<'_, '_> {
         job: &mut MergeJob<'_>,
     ) -> Result<()> {
         let live = self.live;
-        let filtered = match &mut job.filtered {
-            Some(filtered) => filtered,
-            none => {
-                let parts = job.shard.parts.iter();
-                let filtered = parts.map(|part| live.filter(catalog, part, live.context.cancel));
-                none.insert(filtered.collect::<Result<_>>()?)
-            }
-        };
+        let filtered = live.filtered(catalog, &job.shard, &mut job.filtered)?;
         if sent(&job.shard, filtered).next().is_none() {
             job.is_read_back = true;
             return Ok(());
@@ -220,9 +190,7 @@ impl Merge<'_, '_> {
         let names = on_server
             .names
             .new_names(self.rule, Distance::by_chance(), files)?;
-        for (part, names) in job.shard.parts.iter_mut().zip(names) {
-            part.names = names;
-        }
+        job.shard.set_names(names);
         live.send(catalog, &job.shard, filtered)?;
         if live.options.verify {
             job.is_read_back = self.read_back(&job.shard, filtered, &on_server.names)?;

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::http_api::HttpApi;
 use crate::metastore::Data;
 use crate::metastore::influxql::identifier;
+use crate::ops::restore::live::target::Live;
 use crate::shard::ShardPath;
 use crate::tsm::fields::Field;
 use crate::tsm::values::ValueType;
@@ -16,87 +17,90 @@ use crate::tsm::values::ValueType;
 /// The types that the fields of a policy have on the server, by their bytes.
 pub(super) type TypesOnServer = BTreeMap<Field, BTreeSet<u8>>;
 
+/// The shards and the databases of a server.
+#[derive(Debug, Default)]
+struct Inventory {
+    shards: BTreeSet<ShardPath>,
+    databases: BTreeSet<String>,
+}
+
+impl Inventory {
+    fn of_metastore(data: &Data) -> Self {
+        let databases = data.databases.iter();
+        Self {
+            shards: data.live_shards().map(|shard| shard.path).collect(),
+            databases: databases.map(|database| database.name.clone()).collect(),
+        }
+    }
+
+    fn of_api(api: &HttpApi) -> Result<Self> {
+        let mut shards = BTreeSet::new();
+        for series in api.query("SHOW SHARDS")? {
+            let id = series.columns.iter().position(|name| name == "id");
+            for row in &series.rows {
+                let id = id.and_then(|at| row.get(at)?.as_u64());
+                let (database, policy) = (
+                    series.text(row, "database"),
+                    series.text(row, "retention_policy"),
+                );
+                if let (Some(id), Some(database), Some(policy)) = (id, database, policy) {
+                    shards.insert(ShardPath {
+                        database: database.into(),
+                        retention_policy: policy.into(),
+                        id,
+                    });
+                }
+            }
+        }
+        let mut databases = BTreeSet::new();
+        for series in api.query("SHOW DATABASES")? {
+            let names = series
+                .rows
+                .iter()
+                .filter_map(|row| series.text(row, "name"));
+            databases.extend(names.map(str::to_owned));
+        }
+        Ok(Self { shards, databases })
+    }
+
+    /// Something that this server has and the other has not.
+    fn beyond(&self, other: &Self) -> Option<String> {
+        let shard = self.shards.difference(&other.shards).next();
+        let database = || self.databases.difference(&other.databases).next();
+        match shard {
+            Some(shard) => Some(format!("shard {shard}")),
+            None => database().map(|name| format!("database '{name}'")),
+        }
+    }
+}
+
 /// Refuses an HTTP API of another server than the one with the metastore `data`: points would come
 /// into that.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Refused`] where one has shards or databases that the other has not; those of asking.
-/// `again` reads the metastore once more, where the API has what was made meanwhile.
-pub(super) fn ensure_same_server(
-    api: &HttpApi,
-    data: &Data,
-    snapshotter: &str,
-    again: impl FnOnce() -> Result<Data>,
-) -> Result<()> {
+pub(super) fn ensure_same_server(api: &HttpApi, live: &Live<'_>, data: &Data) -> Result<()> {
     api.version()?;
-    let listed = api.query("SHOW SHARDS")?;
-    let mut known = BTreeSet::new();
-    for series in &listed {
-        let id = series.columns.iter().position(|name| name == "id");
-        for row in &series.rows {
-            let id = id.and_then(|at| row.get(at)?.as_u64());
-            let (database, policy) = (
-                series.text(row, "database"),
-                series.text(row, "retention_policy"),
-            );
-            if let (Some(id), Some(database), Some(policy)) = (id, database, policy) {
-                known.insert((id, database.to_owned(), policy.to_owned()));
-            }
-        }
-    }
-    let is_listed = |path: &ShardPath| {
-        let (database, policy) = (path.database.to_string(), path.retention_policy.to_string());
-        known.contains(&(path.id, database, policy))
-    };
-    let unlisted = data.live_shards().find(|shard| !is_listed(&shard.path));
-    let databases = api.query("SHOW DATABASES")?;
-    let rows = databases
-        .iter()
-        .flat_map(|series| series.rows.iter().map(move |row| (series, row)));
-    let named: BTreeSet<&str> = rows
-        .filter_map(|(series, row)| series.text(row, "name"))
-        .collect();
-    let mut missing = data.databases.iter();
-    let missing = missing.find(|database| !named.contains(&*database.name));
-    let different = |first: &str, second: &str, what: String| {
-        Err(ErrorKind::Refused
-            .error(format!(
-                "{first} and {second} are different servers: only the second has {what}"
-            ))
+    let (url, snapshotter) = (api.url().to_string(), live.client.address().to_string());
+    let (by_metastore, by_api) = (Inventory::of_metastore(data), Inventory::of_api(api)?);
+    let different = |first: &str, second: &str, what: &str| {
+        let message =
+            format!("{first} and {second} are different servers: only the second has {what}");
+        let error = ErrorKind::Refused.error(message);
+        Err(error
             .hint("-host and -http have to name the same influxd")
             .into())
     };
-    let url = api.url().to_string();
-    match (unlisted, missing) {
-        (None, None) => {}
-        (Some(shard), _) => return different(&url, snapshotter, format!("shard {}", shard.path)),
-        (None, Some(database)) => {
-            return different(&url, snapshotter, format!("database '{}'", database.name));
-        }
+    if let Some(what) = by_metastore.beyond(&by_api) {
+        return different(&url, &snapshotter, &what);
     }
-    let unknown_to = |data: &Data| {
-        let shards: BTreeSet<(u64, String, String)> = data
-            .live_shards()
-            .map(|shard| {
-                let ShardPath {
-                    database,
-                    retention_policy,
-                    id,
-                } = shard.path;
-                (id, database.to_string(), retention_policy.to_string())
-            })
-            .collect();
-        let shard = known.iter().find(|shard| !shards.contains(*shard));
-        let shard = shard.map(|(id, database, policy)| format!("shard {database}/{policy}/{id}"));
-        let mut databases = named.iter();
-        let database = databases.find(|name| data.database(name).is_none());
-        shard.or_else(|| database.map(|name| format!("database '{name}'")))
-    };
-    if unknown_to(data).is_some()
-        && let Some(what) = unknown_to(&again()?)
-    {
-        return different(snapshotter, &url, what);
+    // What the API has more may have been made meanwhile.
+    if by_api.beyond(&by_metastore).is_some() {
+        let by_metastore = Inventory::of_metastore(&live.metastore()?);
+        if let Some(what) = by_api.beyond(&by_metastore) {
+            return different(&snapshotter, &url, &what);
+        }
     }
     Ok(())
 }

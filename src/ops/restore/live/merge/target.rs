@@ -1,0 +1,12 @@
+//! The database that a backup is merged into.
+
+use crate::http_api::HttpApi;
+use crate::ops::restore::live::target::Live;
+use crate::ops::restore::merge_options::ConflictRule;
+
+/// A merge into a running server.
+pub(super) struct Merge<'m, 'a> {
+    pub live: &'m Live<'a>,
+    pub api: &'m HttpApi,
+    pub rule: ConflictRule,
+}
