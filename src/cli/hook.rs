@@ -21,6 +21,15 @@ const AFTER_STOP: Duration = Duration::from_secs(60);
 /// How long a command may take to end once it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long a command may take.
+#[derive(Clone, Copy)]
+enum Allowed {
+    /// This long, and no longer than until a stop is asked for.
+    UntilStop(Duration),
+    /// This long: a stop was asked for before it began.
+    AfterStop(Duration),
+}
+
 /// How a command ended.
 enum End {
     Exited(ExitStatus),
@@ -36,7 +45,15 @@ pub(super) fn run(mut command: Command, limit: Duration, cancel: &Cancel) -> Res
         .stdout(io::stderr())
         // What it runs is to end with it.
         .process_group(0);
-    match command.spawn().and_then(|child| wait(child, limit, cancel)) {
+    // Asked before it begins: a stop that is asked for from here on is to end it.
+    let allowed = match cancel.is_cancelled() {
+        true => Allowed::AfterStop(limit.min(AFTER_STOP)),
+        false => Allowed::UntilStop(limit),
+    };
+    match command
+        .spawn()
+        .and_then(|child| wait(child, allowed, cancel))
+    {
         Ok(End::Exited(status)) if status.success() => Ok(()),
         Ok(End::Exited(status)) => Err(format!("failed: {status}")),
         Ok(End::TimedOut) => Err(format!(
@@ -49,14 +66,12 @@ pub(super) fn run(mut command: Command, limit: Duration, cancel: &Cancel) -> Res
 
 /// Waits for a command. After the limit, and once a stop is asked for, it is asked to end, with all
 /// that it runs, and is ended where it does not.
-fn wait(mut child: Child, limit: Duration, cancel: &Cancel) -> io::Result<End> {
+fn wait(mut child: Child, allowed: Allowed, cancel: &Cancel) -> io::Result<End> {
     let group = Pid::from_child(&child);
     let began = Instant::now();
-    let mut is_stopping = cancel.is_cancelled();
-    let allowed = if is_stopping {
-        limit.min(AFTER_STOP)
-    } else {
-        limit
+    let (allowed, mut is_stopping) = match allowed {
+        Allowed::UntilStop(limit) => (limit, false),
+        Allowed::AfterStop(limit) => (limit, true),
     };
     // None where that is beyond what a clock can tell.
     let mut due = began.checked_add(allowed);
@@ -96,5 +111,25 @@ fn wait(mut child: Child, limit: Duration, cancel: &Cancel) -> io::Result<End> {
             sent = Some(signal);
         }
         thread::sleep(POLL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_that_is_asked_for_while_a_command_begins_ends_it() {
+        let sleep = Command::new("sleep").arg("60").process_group(0).spawn();
+        let cancel = Cancel::default();
+        cancel.cancel();
+        let began = Instant::now();
+        let end = wait(
+            sleep.expect("a command"),
+            Allowed::UntilStop(Duration::from_secs(3600)),
+            &cancel,
+        );
+        assert!(matches!(end, Ok(End::Exited(status)) if !status.success()));
+        assert!(began.elapsed() < Duration::from_secs(30));
     }
 }

@@ -132,6 +132,8 @@ impl After<'_> {
         let Some(shell) = self.shell(self.args.on_start.as_ref()) else {
             return Ok(());
         };
+        // Where a stop was asked for already, nothing is to begin.
+        cancel.check()?;
         let ran = hook::run(shell, self.args.hook_timeout, cancel);
         ran.map_err(|why| {
             kind_after(cancel).error(format!(
