@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 
 use super::ending::Ending;
 use super::flags::server::ServerArgs;
-use super::flags::values;
 use super::flags::{HttpArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
+use super::flags::{passwords, values};
 use super::post_run::{After, AfterArgs};
 use super::render::messages::lost::print_lost;
 use super::render::messages::rebuild::RebuildSummary;
@@ -20,7 +20,7 @@ use crate::client::Address;
 use crate::error::ErrorKind;
 use crate::ops::{
     ConflictRule, Directories, IndexKind, LiveOptions, MergeOptions, RestoreOptions, RestoreReport,
-    RestoreSelection, rebuild_metastore, restore, restore_live,
+    RestoreSelection, StatementOptions, rebuild_metastore, restore, restore_live,
 };
 use crate::repository::Location;
 
@@ -192,7 +192,7 @@ pub(crate) struct RestoreArgs {
             "path", "set", "online", "portable", "force", "merge", "users", "newdb", "newrp",
             "database", "retention", "shard", "start", "end", "measurement", "conditions", "index",
             "apply_deletes", "skip_damaged", "no_verify", "influxql", "resume", "shard_duration", "duration",
-            "http", "on_conflict",
+            "http", "on_conflict", "with", "users_password_file",
         ],
         help_heading = "How",
         hide_short_help = true
@@ -240,6 +240,31 @@ pub(crate) struct RestoreArgs {
         hide_short_help = true
     )]
     influxql: Option<PathBuf>,
+    /// With -online, apply these over HTTP: cqs,grants,subscriptions
+    ///
+    /// Continuous queries, grants and subscriptions of what is restored, under its new names, once
+    /// the points are there. A grant needs its user on the server. See -http.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        conflicts_with_all = ["metadir", "datadir"],
+        hide_possible_values = true,
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    with: Vec<WithArg>,
+    /// With -online, make users with the passwords in this file
+    ///
+    /// A line each: name:password. Users of the backup that are not in it are only told.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["metadir", "datadir"],
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    users_password_file: Option<PathBuf>,
     /// With -online, go on with an interrupted restore
     ///
     /// PATH and -host must be those of the interrupted run.
@@ -269,6 +294,13 @@ const EXAMPLES: &str = "\
 enum ConflictArg {
     Backup,
     Server,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WithArg {
+    Cqs,
+    Grants,
+    Subscriptions,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -364,6 +396,10 @@ impl RestoreArgs {
             }),
             false => None,
         };
+        let statements = self.statements()?;
+        if merge.is_none() && statements.is_none() {
+            self.http.ensure_absent()?;
+        }
         let options = LiveOptions {
             repository: repository.clone(),
             set: self.set.clone(),
@@ -375,11 +411,28 @@ impl RestoreArgs {
             apply_deletes: self.apply_deletes,
             influxql: self.influxql.clone(),
             merge,
+            statements,
             dry_run: self.dry_run,
         };
         options.ensure_consistent()?;
         output.opening(&format!("restoring from {repository} into {}", self.host));
         output.while_running(cancel, |context| restore_live(&client, &options, context))
+    }
+
+    /// What is applied over HTTP behind the points.
+    fn statements(&self) -> Result<Option<StatementOptions>> {
+        if self.with.is_empty() && self.users_password_file.is_none() {
+            return Ok(None);
+        }
+        let has = |kind| self.with.contains(&kind);
+        let passwords = self.users_password_file.as_deref().map(passwords::read);
+        Ok(Some(StatementOptions {
+            http: self.http.options(&self.host, &self.server.connection)?,
+            continuous_queries: has(WithArg::Cqs),
+            grants: has(WithArg::Grants),
+            subscriptions: has(WithArg::Subscriptions),
+            passwords: passwords.transpose()?.unwrap_or_default(),
+        }))
     }
 
     fn offline(

@@ -101,6 +101,23 @@ pub(super) fn renamed_query(
     out
 }
 
+/// The database that a continuous query writes into, as a server writes queries out.
+pub(super) fn target_database(query: &str) -> Option<String> {
+    let mut place = Place::default();
+    let mut rest = query;
+    while !rest.is_empty() {
+        let token = Token::first(rest, place.regex_may_begin());
+        let (text, after) = rest.split_at(token.length);
+        let is_target = place.next == Next::Source && place.last.eq_ignore_ascii_case("into");
+        if is_target && token.name.is_some() {
+            return token.name.filter(|_| after.starts_with('.'));
+        }
+        place.pass(text, &token, false);
+        rest = after;
+    }
+    None
+}
+
 /// Words behind which a value may begin; other words are values.
 const BEFORE_VALUES: [&str; 8] = [
     "select", "distinct", "from", "into", "where", "and", "or", "by",

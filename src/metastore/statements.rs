@@ -1,8 +1,10 @@
 //! The InfluxQL statements that make what a server does not take in with an import: continuous
 //! queries, subscriptions, users and grants.
 
+use std::fmt;
+
 use super::edit::Rename;
-use super::influxql::{identifier, string};
+use super::influxql::{identifier, string, target_database};
 use super::{Data, DatabaseInfo, UserInfo};
 
 /// What is restored of a metastore.
@@ -56,12 +58,64 @@ impl<'a> Restored<'a> {
 pub struct Statements {
     /// One a continuous query.
     pub continuous_queries: Vec<String>,
+    /// One a continuous query of a database with a new name that would write into another database:
+    /// where the query of the old name writes.
+    pub ambiguous_queries: Vec<String>,
     /// One a subscription.
     pub subscriptions: Vec<String>,
-    /// One a user, with `'…'` in place of the password: a metastore has its hash alone.
-    pub users: Vec<String>,
+    /// The users.
+    pub users: Vec<NewUser>,
     /// One a grant on a database that is restored.
     pub grants: Vec<String>,
+}
+
+/// A user to make. A metastore has the hash of the password alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUser {
+    /// The name.
+    pub name: String,
+    /// Whether it is an administrator.
+    pub admin: bool,
+}
+
+impl NewUser {
+    /// The statement that makes it with a password.
+    pub(crate) fn statement(&self, password: &str) -> String {
+        self.with_password(&string(password))
+    }
+
+    fn with_password(&self, password: &str) -> String {
+        let admin = match self.admin {
+            true => " WITH ALL PRIVILEGES",
+            false => "",
+        };
+        let name = identifier(&self.name);
+        format!("CREATE USER {name} WITH PASSWORD {password}{admin}")
+    }
+}
+
+impl fmt::Display for NewUser {
+    /// The statement with `'…'` in place of the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.with_password("'…'"))
+    }
+}
+
+/// The statement that makes a subscription to a policy, which is named behind its database.
+pub(crate) fn create_subscription(
+    name: &str,
+    (database, policy): (&str, &str),
+    mode: &str,
+    destinations: &[String],
+) -> String {
+    let destinations: Vec<String> = destinations.iter().map(|url| string(url)).collect();
+    format!(
+        "CREATE SUBSCRIPTION {} ON {}.{} DESTINATIONS {mode} {}",
+        identifier(name),
+        identifier(database),
+        identifier(policy),
+        destinations.join(", ")
+    )
 }
 
 impl Statements {
@@ -80,12 +134,18 @@ impl Statements {
     }
 
     fn add_database(&mut self, database: &DatabaseInfo, restored: &Restored<'_>) {
-        let queries = database.continuous_queries.iter();
-        self.continuous_queries
-            .extend(queries.map(|query| match &restored.rename {
+        for query in &database.continuous_queries {
+            let renamed = match &restored.rename {
                 Some(rename) => rename.query(&query.query),
                 None => query.query.clone(),
-            }));
+            };
+            let name = restored.database(&database.name);
+            let writes_elsewhere = || target_database(&renamed).is_none_or(|target| target != name);
+            match name != database.name && writes_elsewhere() {
+                true => self.ambiguous_queries.push(renamed),
+                false => self.continuous_queries.push(renamed),
+            }
+        }
         let is_restored = |name: &str| restored.policy.is_none_or(|only| only == name);
         for policy in &database.retention_policies {
             if !is_restored(&policy.name) {
@@ -93,18 +153,11 @@ impl Statements {
             }
             let policy_name = restored.policy_of(&database.name, &policy.name);
             for subscription in &policy.subscriptions {
-                let destinations: Vec<String> = subscription
-                    .destinations
-                    .iter()
-                    .map(|url| string(url))
-                    .collect();
-                self.subscriptions.push(format!(
-                    "CREATE SUBSCRIPTION {} ON {}.{} DESTINATIONS {} {}",
-                    identifier(&subscription.name),
-                    identifier(restored.database(&database.name)),
-                    identifier(policy_name),
-                    subscription.mode,
-                    destinations.join(", ")
+                self.subscriptions.push(create_subscription(
+                    &subscription.name,
+                    (restored.database(&database.name), policy_name),
+                    &subscription.mode,
+                    &subscription.destinations,
                 ));
             }
         }
@@ -123,13 +176,10 @@ impl Statements {
             })
             .collect();
         if user.admin || !grants.is_empty() || restored.all_users {
-            let admin = if user.admin {
-                " WITH ALL PRIVILEGES"
-            } else {
-                ""
-            };
-            self.users
-                .push(format!("CREATE USER {name} WITH PASSWORD '…'{admin}"));
+            self.users.push(NewUser {
+                name: user.name.clone(),
+                admin: user.admin,
+            });
         }
         self.grants.extend(grants);
     }
@@ -142,10 +192,19 @@ impl Statements {
         for statement in self.continuous_queries.iter().chain(&self.subscriptions) {
             script += &format!("{statement};\n");
         }
+        if !self.ambiguous_queries.is_empty() {
+            script += "-- These would write where the queries of the old name do.\n";
+        }
+        for query in &self.ambiguous_queries {
+            script += &format!("-- {query};\n");
+        }
         if !self.users.is_empty() {
             script += "-- A backup has passwords as hashes alone. Put in new ones, and take the \"-- \" away.\n";
         }
-        for statement in self.users.iter().chain(&self.grants) {
+        for user in &self.users {
+            script += &format!("-- {user};\n");
+        }
+        for statement in &self.grants {
             script += &format!("-- {statement};\n");
         }
         script
@@ -238,7 +297,11 @@ mod tests {
             r#"CREATE SUBSCRIPTION "s\"0" ON "other"."autogen" DESTINATIONS ANY 'udp://a:1', 'http://u:p\'@b'"#
         );
         assert_eq!(
-            statements.users,
+            statements
+                .users
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
             [
                 "CREATE USER \"root\" WITH PASSWORD '…' WITH ALL PRIVILEGES",
                 "CREATE USER \"ada\" WITH PASSWORD '…'",

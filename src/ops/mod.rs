@@ -57,6 +57,7 @@ pub use list::{ListReport, list};
 pub use losses::Losses;
 pub use rebuild::{RebuildReport, rebuild_metastore};
 pub(crate) use restore::live_journal_schema;
+pub use restore::{AppliedStatements, Passwords, StatementOptions};
 pub use restore::{ConflictRule, MergeOptions, MergeReport, MergedShard};
 pub use restore::{IndexKind, RestoreSelection};
 pub use restore::{LiveOptions, RestoreOptions, RestoreReport};

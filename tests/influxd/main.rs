@@ -58,6 +58,8 @@ mod tsm;
 mod users;
 // The WAL of an influxd that was killed.
 mod wal;
+// `snap restore -online -with`: queries, grants and subscriptions over HTTP.
+mod with;
 
 #[path = "../support/mod.rs"]
 mod support;

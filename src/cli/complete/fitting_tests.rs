@@ -75,6 +75,7 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "HOST",
         "TZ",
         "KIND",
+        "LIST",
         "BOOL",
         "T|last",
         "auto|1.0|1.5",

@@ -9,6 +9,7 @@ mod influxd;
 pub(crate) mod known;
 mod lock;
 mod output;
+pub(crate) mod passwords;
 mod places;
 mod points;
 mod policy;

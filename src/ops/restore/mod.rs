@@ -21,6 +21,7 @@ mod rewrite;
 mod salvage;
 mod selection;
 mod source;
+mod statement_options;
 mod types;
 
 pub(super) use check::{RestoreChecks, ShardChecker};
@@ -32,6 +33,7 @@ pub use offline::IndexKind;
 pub use offline::RestoreOptions;
 pub use offline::restore;
 pub(super) use offline::{has_interrupted_restore, least_bytes};
-pub use report::{MergeReport, MergedShard, RestoreReport};
+pub use report::{AppliedStatements, MergeReport, MergedShard, RestoreReport};
 pub use selection::RestoreSelection;
 pub(super) use source::{PlannedShard, SetContents, SetSelector, Source, planned, sets_of};
+pub use statement_options::{Passwords, StatementOptions};

@@ -41,6 +41,8 @@ pub struct RestoreReport {
     pub missing: Vec<Shortfall>,
     /// What became of the backup's users, where they were to be added.
     pub users: Option<UserCount>,
+    /// What was applied over HTTP, or for a dry run would be; none where nothing was to be.
+    pub applied: Option<AppliedStatements>,
     /// What of a damaged backup was not restored, where that was left out.
     pub lost: Option<Arc<LostList>>,
     /// What came into a database that the server had; none where none did.
@@ -63,6 +65,7 @@ impl RestoreReport {
             read_back: None,
             missing: missing(&source.chains.missing, shards, None),
             users: None,
+            applied: None,
             lost: None,
             merge: None,
             elapsed: Duration::ZERO,
@@ -98,6 +101,20 @@ pub struct MergedShard {
     pub is_cut: bool,
     /// Points that were written through the HTTP API, which make the shard and its fields known.
     pub points_written: u64,
+}
+
+/// How many statements a server took, with those of which it had the result already; none of a kind
+/// that was not to be applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AppliedStatements {
+    /// Users, with new passwords.
+    pub users: Option<usize>,
+    /// Grants.
+    pub grants: Option<usize>,
+    /// Continuous queries.
+    pub continuous_queries: Option<usize>,
+    /// Subscriptions.
+    pub subscriptions: Option<usize>,
 }
 
 /// What is not restored: what the backup lacks, what influxd will not show, and what is damaged.

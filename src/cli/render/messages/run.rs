@@ -65,6 +65,9 @@ pub(crate) struct RunSummary<'a> {
     /// restore -users: users that were added to the target's metastore, dry run: that would be;
     /// null where none were to be.
     users: Option<usize>,
+    /// restore -with and -users-password-file: what the server took, dry run: would be given; else
+    /// null.
+    applied: Option<AppliedMessage>,
     /// restore -skip-damaged: how many lines there are of what is lost; else null.
     lost_count: Option<u64>,
     /// restore -online -merge: whose value counts where both have one, backup or server; else null.
@@ -101,6 +104,33 @@ pub(crate) struct RunSummary<'a> {
     /// The server that was restored into.
     #[serde(skip)]
     host: Option<&'a str>,
+}
+
+/// How many statements a server took, with those of which it had the result already.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct AppliedMessage {
+    /// Users that were made with the passwords of -users-password-file; null without it.
+    users: Option<usize>,
+    /// Grants; null where -with does not name them.
+    grants: Option<usize>,
+    /// Continuous queries; null where -with does not name them.
+    continuous_queries: Option<usize>,
+    /// Subscriptions; null where -with does not name them.
+    subscriptions: Option<usize>,
+}
+
+impl AppliedMessage {
+    fn parts(&self) -> impl Iterator<Item = String> {
+        let counts = [
+            (self.users, "user"),
+            (self.grants, "grant"),
+            (self.continuous_queries, "continuous query"),
+            (self.subscriptions, "subscription"),
+        ];
+        let counts = counts.into_iter();
+        counts.filter_map(|(count, noun)| Some(plural(count?, noun)))
+    }
 }
 
 /// A shard of a server that gets points.
@@ -180,6 +210,7 @@ impl<'a> RunSummary<'a> {
             metastore: None,
             read_back: None,
             users: None,
+            applied: None,
             lost_count: None,
             on_conflict: None,
             new_policies: None,
@@ -228,6 +259,12 @@ impl<'a> RunSummary<'a> {
             metastore: metastore.map(|path| path.display().to_string()),
             read_back: report.read_back,
             users: report.users.as_ref().map(|users| users.added),
+            applied: report.applied.map(|applied| AppliedMessage {
+                users: applied.users,
+                grants: applied.grants,
+                continuous_queries: applied.continuous_queries,
+                subscriptions: applied.subscriptions,
+            }),
             lost_count: report.lost.as_ref().map(|lost| lost.count()),
             on_conflict: merge.map(|merge| merge.on_conflict.word()),
             new_policies: merge.map(|merge| merge.new_policies),
@@ -382,6 +419,7 @@ impl<'a> RunSummary<'a> {
             parts.push(size(self.data_bytes));
         }
         parts.extend(self.users.map(|users| plural(users, "user")));
+        parts.extend(self.applied.iter().flat_map(AppliedMessage::parts));
         parts.extend(self.metastore.clone());
         if let Some(shards) = &self.merged_shards {
             let counts = [

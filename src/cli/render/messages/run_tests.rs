@@ -44,6 +44,7 @@ fn restore() -> RestoreReport {
         metastore_bytes: 6656,
         read_back: None,
         users: None,
+        applied: None,
         lost: None,
         merge: None,
         missing: Vec::new(),

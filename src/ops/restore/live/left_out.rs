@@ -23,10 +23,19 @@ impl Live<'_> {
         self.report_deletes(count_with_deletes(shards));
         let only = self.only_database(source);
         let statements = self.statements(source, only.as_deref());
+        let statements = match &self.options.statements {
+            Some(applied) => applied.others(statements),
+            None => statements,
+        };
         self.report_statements(
             "continuous query",
             "servers take none in with an import",
             &statements.continuous_queries,
+        );
+        self.report_statements(
+            "continuous query",
+            "under the new name, it would write where that of the old name does",
+            &statements.ambiguous_queries,
         );
         self.report_statements(
             "subscription",
@@ -44,7 +53,7 @@ impl Live<'_> {
     }
 
     /// The statements that make what is left out, under the names that it gets.
-    fn statements(&self, source: &Source, only: Option<&str>) -> Statements {
+    pub(super) fn statements(&self, source: &Source, only: Option<&str>) -> Statements {
         let what = self.what;
         let databases = match only {
             Some(name) => vec![name.to_owned()],
@@ -91,15 +100,22 @@ impl Live<'_> {
     fn report_users(&self, statements: &Statements) {
         let Statements { users, grants, .. } = statements;
         if users.is_empty() {
+            self.report_statements("grant", "they are no part of an import", grants);
             return;
         }
         let count = counted(users.len(), "user");
+        let grants_too = match grants.len() {
+            0 => String::new(),
+            number => format!(", with {}", plural(number, "grant")),
+        };
         self.context.warn(format!(
-            "{count} left out, with {}: they are no part of an import",
-            plural(grants.len(), "grant")
+            "{count} left out{grants_too}: they are no part of an import"
         ));
-        for statement in users.iter().chain(grants) {
-            self.detail_of(statement);
+        for user in users {
+            self.detail_of(&user.to_string());
+        }
+        for grant in grants {
+            self.detail_of(grant);
         }
     }
 

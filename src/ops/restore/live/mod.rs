@@ -14,7 +14,9 @@ mod look_back;
 mod merge;
 mod parts;
 mod resume;
+mod same_server;
 mod send;
+mod statements;
 mod target;
 mod upload;
 
@@ -29,6 +31,7 @@ use super::report::RestoreReport;
 use super::source::{PlannedShard, Source, planned, sets_of};
 use crate::client::Client;
 use crate::context::Context;
+use crate::http_api::HttpApi;
 use crate::io::scratch::scratch_dir;
 use crate::repository::{Catalog, SetId};
 use crate::sizes::total;
@@ -38,6 +41,7 @@ pub(crate) use journal::line_schema as live_journal_schema;
 use journal::{Header, Interrupted, LiveJournal};
 use parts::UploadShard;
 use resume::{RestoreStart, Start};
+use same_server::ensure_same_server;
 use target::Live;
 use upload::Uploaded;
 
@@ -68,12 +72,26 @@ pub fn restore_live(
         what: run.what(options),
         context,
     };
-    let mut report = match &options.merge {
+    let statements = options.statements.as_ref();
+    let api = statements.map(|asked| HttpApi::new(&asked.http, context.cancel.clone()));
+    let api = api.transpose()?;
+    let mut brought = match &options.merge {
         Some(merge) => merge::restore_into_database(&live, run, merge)?,
-        None => live.restore(run)?,
+        None => live.restore(run, api.as_ref())?,
     };
-    report.elapsed = started.elapsed();
-    Ok(report)
+    if let (Some(api), Some(asked)) = (&api, statements) {
+        live.apply_statements(api, asked, &mut brought)?;
+    }
+    brought.report.elapsed = started.elapsed();
+    Ok(brought.report)
+}
+
+/// What came of the points, before any statement is applied.
+struct Brought {
+    report: RestoreReport,
+    source: Source,
+    /// Whether all of the backup's points that were to come in did.
+    has_all: bool,
 }
 
 /// What is restored.
@@ -86,8 +104,8 @@ struct Restored<'a> {
 }
 
 impl Live<'_> {
-    /// Makes databases of a backup.
-    fn restore(&self, run: RestoreStart<'_>) -> Result<RestoreReport> {
+    /// Makes databases of a backup. `api` is that through which statements are to be applied.
+    fn restore(&self, run: RestoreStart<'_>, api: Option<&HttpApi>) -> Result<Brought> {
         let Self {
             options, context, ..
         } = *self;
@@ -108,6 +126,9 @@ impl Live<'_> {
         source.report_missing(&catalog, &selection, context)?;
         source.report_regrouping(self.what, context)?;
         let server_metastore = self.metastore()?;
+        if let Some(api) = api {
+            ensure_same_server(api, self, &server_metastore)?;
+        }
         let start = run.start(self, &source, &targets, &server_metastore)?;
 
         let (targets, shards) = self.checked(&catalog, &source.set, planned, targets)?;
@@ -115,7 +136,11 @@ impl Live<'_> {
         let mut report = RestoreReport::of_live(&source, &shards, targets.len());
         if options.dry_run {
             self.describe(&targets, &shards);
-            return Ok(report);
+            return Ok(Brought {
+                report,
+                source,
+                has_all: true,
+            });
         }
         let header = run.header(self, &source, &server_metastore);
         let restored = Restored {
@@ -127,8 +152,13 @@ impl Live<'_> {
         report.shards = uploaded.shards;
         (report.files, report.bytes) = (uploaded.files, uploaded.bytes);
         report.read_back = options.verify.then_some(uploaded.read_back);
+        let has_all = uploaded.failed.is_empty();
         report.missing.extend(uploaded.failed);
-        Ok(report)
+        Ok(Brought {
+            report,
+            source,
+            has_all,
+        })
     }
 
     /// Reads the planned shards and checks that they can be sent. Shards of the target that get no

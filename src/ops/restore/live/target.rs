@@ -17,6 +17,7 @@ use crate::ops::restore::merge_options::MergeOptions;
 use crate::ops::restore::report::ensure_influxd_opens_names;
 use crate::ops::restore::selection::RestoreSelection;
 use crate::ops::restore::source::{PlannedShard, Source};
+use crate::ops::restore::statement_options::StatementOptions;
 use crate::ops::selection::ensure_series_found;
 use crate::repository::{Catalog, Location, SetId};
 use crate::text::name_list;
@@ -48,6 +49,8 @@ pub struct LiveOptions {
     pub influxql: Option<PathBuf>,
     /// Bring the points into a database that the server has, and how; else make the database.
     pub merge: Option<MergeOptions>,
+    /// What is applied over HTTP behind the points; nothing where there is none.
+    pub statements: Option<StatementOptions>,
     /// Say what would be done, and change nothing.
     pub dry_run: bool,
 }

@@ -98,6 +98,7 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
         read_back: None,
         missing: missing(&plan.missing, &shards, plan.lost.as_deref()),
         users: plan.users,
+        applied: None,
         lost: plan.lost,
         merge: None,
         elapsed: started.elapsed(),

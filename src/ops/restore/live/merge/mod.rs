@@ -19,6 +19,7 @@ use std::collections::HashSet;
 
 use anyhow::Result;
 
+use super::Brought;
 use super::journal::LiveJournal;
 use super::parts::{UploadShard, by_id};
 use super::resume::RestoreStart;
@@ -49,7 +50,7 @@ pub(super) fn restore_into_database(
     live: &Live<'_>,
     run: RestoreStart<'_>,
     asked: &MergeOptions,
-) -> Result<RestoreReport> {
+) -> Result<Brought> {
     let Live {
         options, context, ..
     } = *live;
@@ -87,12 +88,17 @@ pub(super) fn restore_into_database(
         }),
         ..RestoreReport::of_live(&ready.source, &ready.shards, ready.targets.len())
     };
+    let lacks = report.missing.len();
     if options.dry_run {
         merge.describe(&ready);
     } else {
         merge.run(run, &ready, &mut report)?;
     }
-    Ok(report)
+    Ok(Brought {
+        has_all: report.missing.len() == lacks,
+        report,
+        source: ready.source,
+    })
 }
 
 impl Merge<'_, '_> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context as _, Result};
 
 use super::super::filtered::ensure_scratch;
+use super::super::same_server::ensure_same_server;
 use super::super::target::Live;
 use super::conflicts::{OnServer, type_conflicts};
 use super::expired::expired;
@@ -49,7 +50,7 @@ impl Merge<'_, '_> {
         let live = self.live;
         let server_metastore = live.metastore()?;
         let database = self.database(&source, &server_metastore)?;
-        there::ensure_same_server(self.api, live, &server_metastore)?;
+        ensure_same_server(self.api, live, &server_metastore)?;
         let types = Arc::new(Mutex::new(FieldTypes::new(scratch_dir())));
         let (checks, shards) = live.check(&catalog, &source.set, planned, Some(types))?;
         ensure_scratch(&shards, true, live.options.apply_deletes)?;
