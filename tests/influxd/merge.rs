@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -458,4 +459,43 @@ fn a_merge_into_a_server_that_was_killed_is_done_again() {
         .run()
         .expect(0);
     expect_merged(&server, &expected, "after the server was killed");
+}
+
+#[test]
+fn a_shard_whose_group_was_made_ahead_of_its_time_gets_its_points() {
+    let place = folder();
+    let now = i64::try_from(Timestamp::now().as_nanosecond()).expect("a time");
+    let next = (now / HOUR + 1) * HOUR;
+    let policy = "CREATE DATABASE main WITH DURATION INF SHARD DURATION 1h";
+    let (_source_folder, source) = Influxd::empty(Index::Inmem);
+    source.execute(policy);
+    source.write("main", "", &format!("m v=1,w=2 {next}\nm v=3 {}", next + 1));
+    let dir = place.path().join("backup");
+    backup(&source.host(), &[], &dir).run().expect(0);
+    for rule in ["server", "backup"] {
+        let folder = folder();
+        let settings = [
+            ("INFLUXDB_SHARD_PRECREATION_CHECK_INTERVAL", "100ms"),
+            ("INFLUXDB_SHARD_PRECREATION_ADVANCE_PERIOD", "2h"),
+        ];
+        let server = Influxd::start_with(folder.path(), Index::Tsi1, &settings);
+        server.execute(policy);
+        server.write("main", "", &format!("n v=1 {}", now));
+        let groups = || server.query("", "SHOW SHARD GROUPS").to_string();
+        let start = Timestamp::from_nanosecond(next.into()).expect("a time");
+        let is_made = || groups().contains(&start.to_string());
+        assert!(server.comes_to_be(is_made), "{}", groups());
+        let run = merge(&server, &["-json", "-on-conflict", rule], &dir)
+            .run()
+            .expect(0);
+        assert_eq!(summary(&run)["read_back"], 1, "{}", run.stdout);
+        let mut expected = source.points_of("main");
+        expected.extend(
+            server
+                .points_of("main")
+                .into_iter()
+                .filter(|point| point.contains("\"n\"")),
+        );
+        expect_merged(&server, &merged(&expected, &[]), rule);
+    }
 }

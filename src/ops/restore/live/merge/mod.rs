@@ -33,8 +33,10 @@ use crate::ops::restore::report::{MergeReport, MergedShard, RestoreReport};
 use crate::ops::restore::source::{Source, planned, sets_of};
 use crate::ops::server_shards::ShardAsker;
 use crate::progress::Event;
+use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::{name_list, plural};
+use crate::wire::InfoReply;
 use plan::{NEW, is_new, span};
 use preflight::Ready;
 use shard::{MergeJob, Merged};
@@ -256,11 +258,23 @@ impl Merge<'_, '_> {
     fn jobs<'r>(&self, ready: &'r Ready, done: &HashSet<u64>) -> Result<Vec<MergeJob<'r>>> {
         let shards = by_id(&ready.shards);
         let left = ready.targets.iter();
-        let left = left.filter(|target| is_new(target) || !done.contains(&target.path.id));
+        let mut left = left
+            .filter(|target| is_new(target) || !done.contains(&target.path.id))
+            .peekable();
+        // All are of one database.
+        let open = match left.peek() {
+            Some(target) => self.live.client.shards_of(&target.path.database)?,
+            None => InfoReply::Nothing,
+        };
+        let is_open = |path: &ShardPath| match &open {
+            InfoReply::Shards(open) => open.contains(path),
+            InfoReply::Nothing => true,
+        };
         let jobs = left.map(|target| {
             let shard = UploadShard::of(target, target.path.clone(), &shards)?;
             let resumed = self.live.options.resume;
-            Ok(MergeJob::new(target.clone(), shard, resumed))
+            let is_open = is_open(&target.path);
+            Ok(MergeJob::new(target.clone(), shard, is_open, resumed))
         });
         jobs.collect()
     }

@@ -51,6 +51,9 @@ pub(super) struct MergeJob<'a> {
     /// A point of each of its fields, once they are known.
     points: Option<FieldPoints>,
     attempts: Attempts,
+    /// The server's shard is open. One of a group that influxd made ahead of its time is not there
+    /// until somebody writes to it.
+    is_open: bool,
     /// An earlier attempt, or run, may have left something.
     again: bool,
     points_written: u64,
@@ -77,12 +80,18 @@ struct LiveShard {
 }
 
 impl<'a> MergeJob<'a> {
-    pub(super) fn new(target: TargetShard, shard: UploadShard<'a>, again: bool) -> Self {
+    pub(super) fn new(
+        target: TargetShard,
+        shard: UploadShard<'a>,
+        is_open: bool,
+        again: bool,
+    ) -> Self {
         Self {
             target,
             shard,
             filtered: None,
             points: None,
+            is_open,
             attempts: Attempts::default(),
             again,
             points_written: 0,
@@ -169,12 +178,13 @@ impl Merge<'_, '_> {
             job.shard.path = self.make_shard(&job.target, points.any()?)?;
             job.points_written += 1;
         } else {
-            if job.again {
+            if job.again && job.is_open {
                 // Nobody knows how far the attempt before came.
                 live.clear(&job.shard)?;
             }
-            if self.rule == ConflictRule::Backup {
+            if self.rule == ConflictRule::Backup || !job.is_open {
                 self.write(&job.shard.path, &[points.any()?])?;
+                job.is_open = true;
                 job.points_written += 1;
             }
         }
