@@ -102,12 +102,12 @@ pub fn odd_points() -> String {
         }
         lines.push_str(&format!("{name} {} {}\n", fields.join(","), START + SECOND));
     }
-    let big = "x".repeat(60_000);
+    let big = "x".repeat(900_000);
     lines.push_str(&format!("big s=\"{big}\" {START}\n"));
     for time in [i64::MIN + 2, i64::MAX - 1, 0, -1] {
         lines.push_str(&format!("ends v=1 {time}\n"));
     }
-    let many: Vec<String> = (0..2000).map(|nth| format!("f{nth}={nth}i")).collect();
+    let many: Vec<String> = (0..10_000).map(|nth| format!("f{nth}={nth}i")).collect();
     lines.push_str(&format!("wide {} {START}\n", many.join(",")));
     lines
 }

@@ -1,10 +1,11 @@
 //! What `snap export` writes of a server as Parquet and CSV has the points that queries answer, with
-//! their types and to the nanosecond. Both are read by others' code, or by rules that are not those
-//! of the writer.
+//! their types and to the nanosecond. Both are read by others' code: Parquet's library for Rust,
+//! DuckDB, pyarrow and polars.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
@@ -42,34 +43,23 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 fn about(reader: &SerializedFileReader<File>) -> About {
     let metadata = reader.metadata().file_metadata().key_value_metadata();
     let pairs = metadata.expect("metadata").iter();
-    let pairs: BTreeMap<&str, &str> = pairs
-        .map(|pair| (pair.key.as_str(), pair.value.as_deref().expect("a value")))
-        .collect();
-    let json = |key: &str| serde_json::from_str::<Value>(pairs[key]).expect("JSON");
-    let text = |value: &Value| value.as_str().expect("text").to_owned();
-    let (database, policy) = (
-        pairs["influxdb.database"],
-        pairs["influxdb.retention_policy"],
-    );
-    About {
-        place: format!("{database:?}.{policy:?}"),
-        measurement: pairs["influxdb.measurement"].to_owned(),
-        tags: json("influxdb.tags")
-            .as_array()
-            .expect("tags")
-            .iter()
-            .map(text)
-            .collect(),
-        fields: json("influxdb.fields")
-            .as_object()
-            .expect("fields")
-            .iter()
-            .map(|(name, of)| (name.clone(), text(of)))
-            .collect(),
-    }
+    let pairs = pairs.map(|pair| (pair.key.clone(), pair.value.clone().expect("a value")));
+    About::of(&pairs.collect())
 }
 
 impl About {
+    /// What the metadata of a file says.
+    fn of(pairs: &BTreeMap<String, String>) -> Self {
+        let text = |key: &str| pairs[key].as_str();
+        let (database, policy) = (text("influxdb.database"), text("influxdb.retention_policy"));
+        Self {
+            place: format!("{database:?}.{policy:?}"),
+            measurement: text("influxdb.measurement").to_owned(),
+            tags: serde_json::from_str(text("influxdb.tags")).expect("names"),
+            fields: serde_json::from_str(text("influxdb.fields")).expect("types by names"),
+        }
+    }
+
     /// The points of a row, as [`Influxd::points`] has them; `cells` are the columns as text, those
     /// of fields with their types.
     fn points(&self, time: i64, cells: &BTreeMap<String, String>) -> Vec<String> {
@@ -197,6 +187,48 @@ fn csv_points(dir: &Path, parquet: &Path) -> Vec<String> {
     points
 }
 
+/// The points of tables as one of others' programs reads them.
+fn points_read_by(program: &str, directories: &[&Path]) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readers = root.join("target/test-readers");
+    assert!(
+        readers.is_dir(),
+        "{program} is needed for this test: ./.ci/setup tests"
+    );
+    let output = Command::new("python3")
+        .arg(root.join("tests/influxd/read_tables.py"))
+        .arg(program)
+        .args(directories)
+        .env("PYTHONPATH", readers)
+        .stderr(Stdio::inherit())
+        .output();
+    let output = output.expect("python3 starts");
+    assert!(output.status.success(), "{program}: {}", output.status);
+    let (mut points, mut about) = (Vec::new(), None);
+    for line in std::str::from_utf8(&output.stdout).expect("UTF-8").lines() {
+        if line.starts_with('{') {
+            about = Some(About::of(&serde_json::from_str(line).expect("metadata")));
+            continue;
+        }
+        let about = about.as_ref().expect("metadata first");
+        let (time, cells): (i64, BTreeMap<String, (String, String)>) =
+            serde_json::from_str(line).expect("a row");
+        let cells = cells.into_iter().map(|(name, (kind, text))| {
+            let text = match kind.as_str() {
+                "string" if about.tags.contains(&name) => text,
+                "string" => format!("{text:?}"),
+                "integer" => format!("{text}i"),
+                "float" => float(&text),
+                _ => text,
+            };
+            (name, text)
+        });
+        points.extend(about.points(time, &cells.collect()));
+    }
+    points.sort();
+    points
+}
+
 fn float(text: &str) -> String {
     format!("{:?}", text.parse::<f64>().expect("a float"))
 }
@@ -240,6 +272,25 @@ fn tables_of(index: Index) {
     let split = export("split", &flags);
     assert_same(&parquet_points(&split), &points);
     assert!(files(&split).len() > files(&parquet).len());
+}
+
+#[test]
+fn duckdb_pyarrow_and_polars_read_of_tables_what_queries_answer() {
+    let source = Source::loaded(Index::Tsi1);
+    load_odd(&source.server);
+    let points = points(&source.server);
+    let backup = source.path("backup");
+    back_up(&source.server, &backup, &[]);
+    let [parquet, csv] = ["parquet", "csv"].map(|format| {
+        let target = source.path(format);
+        let flags = ["-format", format, "-o", utf8(&target), utf8(&backup)];
+        Snap::new(["export"]).args(flags).run().expect(0);
+        target
+    });
+    for program in ["duckdb", "pyarrow", "polars"] {
+        assert_same(&points_read_by(program, &[&parquet]), &points);
+    }
+    assert_same(&points_read_by("duckdb", &[&parquet, &csv]), &points);
 }
 
 #[test]
