@@ -55,6 +55,17 @@ fn a_query_is_asked_again_after_a_failure_that_may_pass_and_after_an_answer_that
 }
 
 #[test]
+fn why_nobody_answers_is_told_in_words() {
+    let mut nobody = script(&[]);
+    nobody.endpoint = "http://127.0.0.1:1".to_owned();
+    let error = api(&nobody, 0).query("SHOW DATABASES").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot reach http://127.0.0.1:1: connection refused"
+    );
+}
+
+#[test]
 fn a_statement_that_a_server_saw_is_not_sent_again() {
     let seen = script(&[&json("503 Service Unavailable", r#"{"error":"busy"}"#)]);
     let error = api(&seen, 5)

@@ -1,7 +1,10 @@
 //! A request that got no answer, or not all of it.
 
 use std::error::Error as StdError;
+use std::io;
 use std::time::Duration;
+
+use crate::error::words;
 
 /// A request that got no answer, or not all of it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -18,12 +21,14 @@ pub(crate) struct Unanswered {
 impl Unanswered {
     /// What an error of a request to `host` means.
     pub(crate) fn new(host: &str, error: &reqwest::Error) -> Self {
-        let mut why = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            why = error.to_string();
-            cause = error.source();
+        let mut last: &dyn StdError = error;
+        while let Some(cause) = last.source() {
+            last = cause;
         }
+        let why = match last.downcast_ref::<io::Error>() {
+            Some(error) => words(error).into_owned(),
+            None => last.to_string(),
+        };
         // What is no trouble of the network stays as it is however often it is tried.
         let may_pass = !why.contains("certificate") && !error.is_builder();
         Self {

@@ -9,7 +9,6 @@ use std::process::{Command, Stdio};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
-use serde_json::Value;
 
 use crate::export::load_odd;
 use crate::support::influxd::{Index, Influxd};

@@ -108,9 +108,12 @@ impl Live<'_> {
             0 => String::new(),
             number => format!(", with {}", plural(number, "grant")),
         };
-        self.context.warn(format!(
-            "{count} left out{grants_too}: they are no part of an import"
-        ));
+        let reason = match &self.options.statements {
+            Some(asked) if !asked.passwords.is_empty() => "no password in -users-password-file",
+            _ => "they are no part of an import",
+        };
+        self.context
+            .warn(format!("{count} left out{grants_too}: {reason}"));
         for user in users {
             self.detail_of(&user.to_string());
         }

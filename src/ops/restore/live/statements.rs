@@ -138,8 +138,8 @@ impl Live<'_> {
             .collect();
         if !unknown.is_empty() {
             self.context.warn(format!(
-                "no user of what is restored has the name of {} of -users-password-file: {}",
-                plural(unknown.len(), "line"),
+                "-users-password-file names {} that the backup does not have, or without a grant on what is restored: {}",
+                plural(unknown.len(), "user"),
                 name_list(&unknown)
             ));
         }
