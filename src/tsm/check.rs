@@ -15,11 +15,12 @@ use super::HEADER;
 use super::block::{Decoder, Summary};
 use super::file::{BlockFault, BlockReader, FileError};
 use super::index::{self, BlockEntry, IndexError, IndexWalk};
+use super::series::split_key;
 use super::values::ValueType;
 use crate::io::read_at::ReadAt;
 
-/// Bytes of a key that are shown.
-const SHOWN_OF_KEY: usize = 120;
+/// Bytes of a series or a field that are shown.
+const SHOWN_OF_NAME: usize = 120;
 
 /// A fault that the check came upon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,18 +82,28 @@ impl TsmFinding<'_> {
     pub fn what(&self) -> String {
         match self.key {
             [] => self.fault.to_string(),
-            key => format!("{} (key {})", self.fault, key_in_words(key)),
+            key => format!("{} ({})", self.fault, key_in_words(key)),
         }
     }
 }
 
-/// A key as it is told: not all of a long one.
+/// A key as it is told: its series and its field.
 pub(super) fn key_in_words(key: &[u8]) -> String {
-    match key.get(..SHOWN_OF_KEY) {
-        Some(shown) if key.len() > SHOWN_OF_KEY => {
-            format!("{}…, {} bytes", shown.escape_ascii(), key.len())
+    match split_key(key) {
+        (series, Some(field)) => {
+            format!("series {}, field {}", shown(series.bytes()), shown(field))
         }
-        _ => key.escape_ascii().to_string(),
+        (_, None) => format!("key {}", shown(key)),
+    }
+}
+
+/// A name as it is told: not all of a long one.
+fn shown(name: &[u8]) -> String {
+    match name.get(..SHOWN_OF_NAME) {
+        Some(begin) if name.len() > SHOWN_OF_NAME => {
+            format!("{}… ({} bytes)", String::from_utf8_lossy(begin), name.len())
+        }
+        _ => String::from_utf8_lossy(name).into_owned(),
     }
 }
 

@@ -431,7 +431,7 @@ pub(crate) mod tests {
             .unwrap();
         assert_eq!(
             faults,
-            ["at offset 5: bytes of no block up to offset 5368709125 (key m,h=a#!~#v)"]
+            ["at offset 5: bytes of no block up to offset 5368709125 (series m,h=a, field v)"]
         );
     }
 

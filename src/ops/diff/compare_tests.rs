@@ -374,7 +374,7 @@ fn damaged_blocks_are_never_the_same() {
     let compared = compare_stored(&a, &b, Bounds::ANY, false);
     let [of_a, of_b, _] = &compared.told;
     assert_eq!(of_a, of_b);
-    let start = "000000001-000000001.tsm, key m#!~#v: a damaged TSM file: at offset 5";
+    let start = "000000001-000000001.tsm, series m, field v: a damaged TSM file: at offset 5";
     assert!(of_a[0].starts_with(start), "{of_a:?}");
     assert!(compared.measurements.is_empty());
 }

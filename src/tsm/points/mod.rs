@@ -87,7 +87,7 @@ impl fmt::Display for PointsFinding<'_> {
         let Self { file, key, fault } = self;
         match key.is_empty() {
             true => write!(f, "{file}: {fault}"),
-            false => write!(f, "{file}, key {}: {fault}", key_in_words(key)),
+            false => write!(f, "{file}, {}: {fault}", key_in_words(key)),
         }
     }
 }

@@ -248,7 +248,7 @@ fn a_field_has_the_type_of_the_last_file_that_has_values_of_it_left() {
     let new = file(&[("m#!~#v", vec![floats(&[2, 3])])], &[]);
     let (found, told) = read(&[old.clone(), new.clone()], Bounds::ANY, 1 << 20);
     assert_eq!(lines(&found), ["m 1 w=1i", "m 2 v=2.0", "m 3 v=3.0"]);
-    let expected = "000000001-000000001.tsm, key m#!~#v: its values of type integer are left out, \
+    let expected = "000000001-000000001.tsm, series m, field v: its values of type integer are left out, \
                     as a later file has it as float";
     assert_eq!(told, [expected]);
 
@@ -309,8 +309,7 @@ fn what_is_damaged_is_told_and_everything_else_is_given() {
         ]
     );
     assert_eq!(told.len(), 1);
-    let start =
-        "000000001-000000001.tsm, key m,h=a#!~#v: a damaged TSM file: at offset 5, the bytes";
+    let start = "000000001-000000001.tsm, series m,h=a, field v: a damaged TSM file: at offset 5, the bytes";
     assert!(told[0].starts_with(start), "{told:?}");
 
     // The type of the second key.
@@ -318,7 +317,7 @@ fn what_is_damaged_is_told_and_everything_else_is_given() {
     assert_eq!(found.len(), 5, "{found:?}");
     assert_eq!(told.len(), 1);
     assert!(
-        told[0].contains("key m,h=b#!~#v: a damaged TSM file"),
+        told[0].contains("series m,h=b, field v: a damaged TSM file"),
         "{told:?}"
     );
 
