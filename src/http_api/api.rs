@@ -324,14 +324,18 @@ impl HttpApi {
         let number = status.as_u16();
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                let hint = match self.options.credentials {
-                    None => "set INFLUX_USERNAME and INFLUX_PASSWORD to those of an administrator",
-                    Some(_) => {
-                        "INFLUX_USERNAME and INFLUX_PASSWORD have to be those of an administrator"
-                    }
+                let (what, hint) = match self.options.credentials {
+                    None => (
+                        "wants credentials, and there were none",
+                        "set INFLUX_USERNAME and INFLUX_PASSWORD to those of an administrator",
+                    ),
+                    Some(_) => (
+                        "refused the credentials",
+                        "INFLUX_USERNAME and INFLUX_PASSWORD have to be those of an administrator",
+                    ),
                 };
                 ErrorKind::Failed
-                    .error(format!("{url} refused the credentials ({number}): {said}"))
+                    .error(format!("{url} {what} ({number}): {said}"))
                     .hint(hint)
             }
             status if status.is_redirection() => self.no_influxd("it sends elsewhere"),
