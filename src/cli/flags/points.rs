@@ -18,7 +18,7 @@ pub(crate) struct ShardsArgs {
     #[arg(long, visible_alias = "rp", value_name = "NAME", requires = "database")]
     pub(crate) retention: Option<String>,
     /// Only this shard
-    #[arg(long, value_name = "ID", value_parser = values::whole_number(0, u64::MAX))]
+    #[arg(long, value_name = "ID", value_parser = values::shard)]
     pub(crate) shard: Option<u64>,
 }
 

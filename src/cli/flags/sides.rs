@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+use super::values::is_address;
 use crate::client::Address;
 use crate::error::{Error, ErrorKind};
 use crate::ops::Directories;
@@ -87,15 +88,6 @@ fn of_influxd(rest: &str) -> Result<SideArg, Error> {
             .map(SideArg::Server)
             .map_err(|fault| ErrorKind::Usage.error(fault)),
     }
-}
-
-/// Whether it is spelled as HOST:PORT.
-fn is_address(place: &OsStr) -> bool {
-    let parts = place.to_str().and_then(|place| place.rsplit_once(':'));
-    parts.is_some_and(|(host, port)| {
-        let is_host = !host.is_empty() && !host.contains('/');
-        is_host && port.parse::<u16>().is_ok() && place.to_string_lossy().parse::<Address>().is_ok()
-    })
 }
 
 /// Parts the set from the place it lies in, if one is named.

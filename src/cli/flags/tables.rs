@@ -32,7 +32,7 @@ pub(crate) struct TableArgs {
     /// Write tables into a file for each shard group
     ///
     /// Its name ends with the start of the group.
-    #[arg(long, hide_short_help = true)]
+    #[arg(long)]
     split: bool,
     /// How to resolve a field of several types, or two columns of one name
     ///
@@ -111,6 +111,13 @@ impl FormatArg {
         }
         let named = out.and_then(Self::of_file);
         let format = format.or(named).unwrap_or(Self::Lp);
+        if let (Some(path), true) = (out.filter(|path| is_other_file(path)), format != Self::Lp) {
+            let message = format!("-format {format} and a file {}", path.display());
+            let hint = "one table goes to a file whose name ends with .csv, .csv.gz or .parquet, \
+                        several go to a directory: a name without such an ending, or with a slash \
+                        behind it";
+            return Err(ErrorKind::Usage.error(message).hint(hint));
+        }
         let kind = match (out, named) {
             (None, _) => OutKind::Stdout,
             (Some(_), None) if format == Self::Lp => OutKind::File,
@@ -196,6 +203,19 @@ fn unknown_packing(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_string_lossy().to_lowercase();
     let endings = [".zst", ".xz", ".bz2", ".lz4", ".zip", ".parquet.gz"];
     endings.into_iter().find(|ending| name.ends_with(ending))
+}
+
+/// Whether the name ends as that of a file that is no table. With a slash behind it, it is a
+/// directory.
+fn is_other_file(path: &Path) -> bool {
+    let endings = [
+        "tsv", "txt", "lp", "json", "jsonl", "gz", "xls", "xlsx", "ods", "pq", "parq", "sql",
+        "sqlite", "db", "feather", "arrow", "orc", "avro", "line",
+    ];
+    let is_directory = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    let is_known = |ending| endings.iter().any(|known| ending == *known);
+    !is_directory && !path.is_dir() && ending.is_some_and(is_known)
 }
 
 /// Refuses a flag that is given with a format that it does not belong to.

@@ -150,6 +150,9 @@ const FLAGS: [(&[&str], &str); 12] = [
     ),
 ];
 
+/// How long a flag is at least of which an unknown one can be a longer name.
+const LEAST_BEGIN: usize = 3;
+
 /// The error for a command that there is not. `rest` are the words behind it.
 pub(super) fn command(root: &Command, word: &OsStr, rest: &[OsString]) -> Error {
     let is_there = Path::new(word).exists();
@@ -204,24 +207,42 @@ pub(super) fn flag(root: &Command, command: &Command, name: &OsStr, rest: &[OsSt
         }
     }
     let error = |more: &str| ErrorKind::Usage.error(format!("unknown flag -{name}{more}"));
+    let flags = || {
+        command.get_arguments().flat_map(|arg: &Arg| {
+            let others = arg.get_visible_aliases().unwrap_or_default();
+            arg.get_long().into_iter().chain(others)
+        })
+    };
+    let meant = |meant: &str| {
+        let letter = find(command, meant).and_then(Arg::get_short);
+        let letter = letter.map(|letter| format!(" (or -{letter})"));
+        error(&format!(
+            "; did you mean -{meant}{}?",
+            letter.unwrap_or_default()
+        ))
+    };
+    // A longer name of one that is there is not that of another tool.
+    let mut longer = flags().filter(|flag| flag.len() >= LEAST_BEGIN && name.starts_with(flag));
+    if let Some(flag) = longer.next() {
+        return meant(flag);
+    }
     if let Some((_, advice)) = FLAGS.iter().find(|(names, _)| names.contains(&&*name)) {
         return error("").hint(advice);
     }
-    let flags = command.get_arguments().flat_map(|arg: &Arg| {
-        let others = arg.get_visible_aliases().unwrap_or_default();
-        arg.get_long().into_iter().chain(others)
-    });
-    if let Some(meant) = nearest(&name, flags) {
-        return error(&format!("; did you mean -{meant}?"));
+    let close = nearest(&name, flags());
+    if let Some(flag) = close.filter(|_| owners().next().is_none()) {
+        return meant(flag);
     }
     let page = match is_before_command {
         true => "snap help".to_owned(),
         false => format!("snap help {}", command.get_name()),
     };
-    if let Some(owner) = owners().next() {
-        let owner = owner.get_name();
+    let owners: Vec<&str> = owners().map(Command::get_name).collect();
+    let verb = if owners.len() == 1 { "has" } else { "have" };
+    if let [_, ..] = owners[..] {
+        let owners = owners.join(" and ");
         return error("").hint(format!(
-            "snap {owner} has it; the flags of this command: {page}"
+            "snap {owners} {verb} it; the flags of this command: {page}"
         ));
     }
     error("").hint(format!("the flags: {page}"))

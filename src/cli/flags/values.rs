@@ -1,6 +1,6 @@
 //! The values of flags, as clap reads them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -46,6 +46,14 @@ where
         };
         inside.ok_or_else(|| format!("'{text}' is not a whole number {range}"))
     }
+}
+
+/// The id of one shard.
+pub(crate) fn shard(text: &str) -> Result<u64, String> {
+    whole_number(0, u64::MAX)(text).map_err(|fault| match text.contains([',', ' ', '-']) {
+        true => format!("'{text}' is not one shard id; -shard takes one, and -database or -start and -end take several shards"),
+        false => fault,
+    })
 }
 
 /// A point in time; ages count back from now.
@@ -223,10 +231,26 @@ pub(crate) struct RateArg(pub(crate) Option<NonZeroU64>);
 /// Reads PATH: a directory, or a URL.
 pub(crate) fn location() -> impl TypedValueParser<Value = Location> {
     OsStringValueParser::new().try_map(|text| {
+        if is_address(&text) && !Path::new(&text).exists() {
+            let name = text.display();
+            return Err(format!(
+                "'{name}' is the address of a server, and not a directory; name a server with \
+                 -host {name}, and a directory that is called so as ./{name}"
+            ));
+        }
         Location::parse(text).map_err(|error| match error.hint {
             Some(hint) => format!("{}; {hint}", error.message),
             None => error.message,
         })
+    })
+}
+
+/// Whether a word is spelled as HOST:PORT.
+pub(crate) fn is_address(word: &OsStr) -> bool {
+    let parts = word.to_str().and_then(|word| word.rsplit_once(':'));
+    parts.is_some_and(|(host, port)| {
+        let is_host = !host.is_empty() && !host.contains('/');
+        is_host && port.parse::<u16>().is_ok() && word.to_string_lossy().parse::<Address>().is_ok()
     })
 }
 

@@ -314,11 +314,24 @@ fn no_directory(path: &std::path::Path) -> Error {
         Some(name) => fault.hint(format!(
             "'{name}' names a set: write PATH, the backup directory, before it"
         )),
+        None if set_in(path).is_some() => {
+            let (place, set) = set_in(path).unwrap_or_default();
+            fault.hint(format!(
+                "a set is a word of its own: {place} {set}; snap diff alone takes {place}::{set}"
+            ))
+        }
         None if path.exists() => ErrorKind::NoBackup
             .error(format!("{} is a file, not a directory", path.display()))
             .hint("PATH is the directory that the backup was written into"),
         None => fault.hint("name it as PATH or in SNAP_DIR; without either it is ./backup"),
     }
+}
+
+/// The directory and the set that are meant by PATH:SET and PATH::SET.
+fn set_in(path: &std::path::Path) -> Option<(&str, &str)> {
+    let (place, set) = path.to_str()?.rsplit_once(':')?;
+    let place = place.trim_end_matches(':');
+    (is_set_name(set) && !place.is_empty()).then_some((place, set))
 }
 
 /// Whether a word can only be meant as a set: `latest`, or an id from its day on, as
