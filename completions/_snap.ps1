@@ -207,7 +207,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             break
         }
         'snap;stats' {
-            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Read the server at this address, in place of a backup')
+            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Count what the server at this address has, in place of a backup')
             [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its meta directory')
             [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its data directory')
             [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'Its WAL directory [default: wal beside -datadir]')
@@ -351,13 +351,13 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             break
         }
         'snap;export' {
-            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Read the server at this address, in place of a backup')
+            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Export from the server at this address, in place of a backup')
             [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its meta directory')
             [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its data directory')
             [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'Its WAL directory [default: wal beside -datadir]')
-            [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'The format [default: by the name of -out, else lp]')
-            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write to this file, or tables to this directory [default: standard output]')
-            [CompletionResult]::new('--out', '--out', [CompletionResultType]::ParameterName, 'Write to this file, or tables to this directory [default: standard output]')
+            [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'lp, csv, csv.gz or parquet [default: by -out''s name, else lp]')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'A file, or for tables a directory [default: standard output]')
+            [CompletionResult]::new('--out', '--out', [CompletionResultType]::ParameterName, 'A file, or for tables a directory [default: standard output]')
             [CompletionResult]::new('--max-lines', '--max-lines', [CompletionResultType]::ParameterName, 'At most so many points a file')
             [CompletionResult]::new('--max-bytes', '--max-bytes', [CompletionResultType]::ParameterName, 'At most so many bytes a file, as 10MiB')
             [CompletionResult]::new('--lponly', '--lponly', [CompletionResultType]::ParameterName, 'Leave out the statements before the points')
@@ -395,7 +395,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             break
         }
         'snap;diff' {
-            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'Read the server at this address, in place of a backup')
+            [CompletionResult]::new('--host', '--host', [CompletionResultType]::ParameterName, 'B is the running server at this address')
             [CompletionResult]::new('--metadir', '--metadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its meta directory')
             [CompletionResult]::new('--datadir', '--datadir', [CompletionResultType]::ParameterName, 'Of a stopped influxd, its data directory')
             [CompletionResult]::new('--waldir', '--waldir', [CompletionResultType]::ParameterName, 'Its WAL directory [default: wal beside -datadir]')

@@ -2,6 +2,7 @@
 //! 1970, UTC).
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -62,6 +63,19 @@ impl Bounds {
     /// outside.
     pub fn cuts(self, start: i64, end: i64) -> bool {
         self.start > start || self.end < end.saturating_sub(1)
+    }
+}
+
+/// The times in words: `from … to …`, `from … on`, `up to …`.
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, end) = (from_nanos(self.start), from_nanos(self.end));
+        match (self.start > LEAST, self.end < GREATEST) {
+            (true, true) => write!(f, "from {start} to {end}"),
+            (true, false) => write!(f, "from {start} on"),
+            (false, true) => write!(f, "up to {end}"),
+            (false, false) => f.write_str("at any time"),
+        }
     }
 }
 

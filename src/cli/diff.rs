@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::ending::Ending;
+use super::flags::influxd::DIFF;
 use super::flags::server::ConnectionArgs;
 use super::flags::sides::{SideArg, side};
 use super::flags::{InfluxdArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
@@ -51,7 +52,7 @@ pub(crate) struct DiffArgs {
     b: Option<SideArg>,
 
     #[command(flatten)]
-    influxd: InfluxdArgs,
+    influxd: InfluxdArgs<DIFF>,
 
     /// Only ask whether B has all that A has
     ///

@@ -11,6 +11,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::ending::Ending;
+use super::flags::influxd::EXPORT;
 use super::flags::server::ConnectionArgs;
 use super::flags::tables::{FormatArg, OutKind, TableArgs, ensure_of};
 use super::flags::values;
@@ -63,17 +64,17 @@ pub(crate) struct ExportArgs {
     set: Option<String>,
 
     #[command(flatten)]
-    influxd: InfluxdArgs,
+    influxd: InfluxdArgs<EXPORT>,
 
-    /// The format [default: by the name of -out, else lp]
+    /// lp, csv, csv.gz or parquet [default: by -out's name, else lp]
     #[arg(
         long,
-        value_name = "lp|csv|csv.gz|parquet",
+        value_name = "KIND",
         hide_possible_values = true,
         help_heading = "How"
     )]
     format: Option<FormatArg>,
-    /// Write to this file, or tables to this directory [default: standard output]
+    /// A file, or for tables a directory [default: standard output]
     ///
     /// Line protocol goes to a file, tables to a directory: DATABASE/POLICY/MEASUREMENT.csv. One
     /// table goes to a file if the name ends with .csv, .csv.gz or .parquet. A name that ends with
@@ -147,7 +148,6 @@ pub(crate) struct ExportArgs {
         value_name = "N",
         value_parser = values::whole_number(1, 64_u8),
         help_heading = "How",
-        hide_short_help = true,
     )]
     jobs: u8,
 
@@ -226,7 +226,7 @@ impl ExportArgs {
         }
         let report = report?;
         for text in grouped(&report.missing) {
-            output.fault(&text, None);
+            output.fault(&format!("missing: {text}"), None);
         }
         if report.tally.newlines > 0 && self.newline.is_none_or(|rule| rule == NewlineArg::Keep) {
             output.warning(&format!(

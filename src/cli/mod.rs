@@ -329,8 +329,10 @@ impl CommandRun<'_> {
             repository.on_wait(move |text| output.opening(text));
         }
         let ending = run(&output);
-        if let Err(error) = &ending {
-            output.error(error);
+        match &ending {
+            Err(error) => output.error(error),
+            Ok(Some(kind)) => output.end(*kind),
+            Ok(None) => {}
         }
         exit_code(&ending)
     }

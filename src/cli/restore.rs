@@ -374,7 +374,9 @@ impl RestoreArgs {
         })?;
         let summary = RebuildSummary::new(&report, datadir, self.dry_run);
         let faults = summary.lacks();
-        faults.iter().for_each(|text| output.fault(text, None));
+        for text in faults {
+            output.fault(&format!("missing: {text}"), None);
+        }
         output.closing(&summary, &summary.line())?;
         Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
     }
@@ -458,6 +460,7 @@ impl RestoreArgs {
             },
             apply_deletes: self.apply_deletes,
             skip_damaged: self.skip_damaged,
+            tell_left_empty: true,
             host: self.host.clone(),
             jobs: self.server.jobs.into(),
             dry_run: self.dry_run,

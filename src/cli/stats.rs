@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::ending::Ending;
+use super::flags::influxd::STATS;
 use super::flags::server::ServerArgs;
 use super::flags::values;
 use super::flags::{InfluxdArgs, OutputArgs, ShardsArgs};
@@ -52,7 +53,7 @@ pub(crate) struct StatsArgs {
     set: Option<String>,
 
     #[command(flatten)]
-    influxd: InfluxdArgs,
+    influxd: InfluxdArgs<STATS>,
 
     #[command(flatten, next_help_heading = "What to count")]
     shards: ShardsArgs,

@@ -17,6 +17,43 @@ pub fn shard_dir(below: &Path, shard: &ShardPath) -> PathBuf {
         .join(shard.id.to_string())
 }
 
+/// Makes sure that the metastore and the data directory of an influxd are there.
+///
+/// # Errors
+///
+/// Of that kind where one is not; when the system does not let it be looked at.
+pub(crate) fn ensure_there(metadir: &Path, datadir: &Path, kind: ErrorKind) -> Result<()> {
+    ensure_metastore_there(metadir, kind)?;
+    ensure_data_there(datadir, kind)
+}
+
+pub(super) fn ensure_metastore_there(metadir: &Path, kind: ErrorKind) -> Result<()> {
+    let advice = "name the meta directory of an influxd; one that is to be restored into is made by \
+                  starting influxd once";
+    ensure_one_there(
+        &metadir.join("meta.db"),
+        "there is no metastore",
+        advice,
+        kind,
+    )
+}
+
+pub(super) fn ensure_data_there(datadir: &Path, kind: ErrorKind) -> Result<()> {
+    let advice = "name the data directory of an influxd";
+    ensure_one_there(datadir, "there is no data directory", advice, kind)
+}
+
+fn ensure_one_there(path: &Path, absent: &str, advice: &str, kind: ErrorKind) -> Result<()> {
+    let is_there = path.try_exists();
+    match is_there.with_context(|| format!("reading {}", path.display()))? {
+        true => Ok(()),
+        false => Err(kind
+            .error(format!("{absent} {}", path.display()))
+            .hint(advice)
+            .into()),
+    }
+}
+
 /// The WAL directory as named, else `wal` beside the data directory, where influxd's own layout has
 /// it, if there is one.
 pub fn wal_dir(named: Option<&Path>, datadir: &Path) -> Option<PathBuf> {

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
 
-use super::layout::ensure_directory_name;
+use super::layout::{ensure_directory_name, ensure_metastore_there};
 use crate::error::ErrorKind;
 use crate::io::durable;
 use crate::io::open::read_bounded;
@@ -36,12 +36,7 @@ impl LocalMeta {
             directory: directory.to_owned(),
             change: Mutex::default(),
         };
-        if !store.path().exists() {
-            return Err(ErrorKind::Failed
-                .error(format!("there is no metastore {}", store.path().display()))
-                .hint("name the meta directory of an influxd; one that is to be restored into is made by starting influxd once")
-                .into());
-        }
+        ensure_metastore_there(directory, ErrorKind::Failed)?;
         Data::read(&store.data()?)
             .with_context(|| format!("reading {}", store.path().display()))?;
         Ok(store)

@@ -8,11 +8,12 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::layout::{ensure_directory_name, regular_file, shard_dir, uses_tsi1};
+use super::layout::{ensure_data_there, ensure_directory_name, regular_file, shard_dir, uses_tsi1};
 use super::ownership::Ownership;
 use super::request_folder::{RequestFolder, sweep};
 use super::wal::Wal;
 use crate::error::Error;
+use crate::error::ErrorKind;
 use crate::io::durable;
 use crate::io::open::open_regular;
 use crate::io::scratch::{private_dir_in, scratch_dir};
@@ -52,9 +53,10 @@ impl LocalShards {
     ///
     /// When the data directory is not there, or what was left cannot be removed.
     pub fn open(datadir: &Path, waldir: Option<&Path>, ignore_wal: bool) -> Result<Self> {
+        ensure_data_there(datadir, ErrorKind::Failed)?;
         ensure!(
             datadir.is_dir(),
-            "there is no data directory {}",
+            "{} is a file, not a directory",
             datadir.display()
         );
         match sweep(&datadir.join(SNAPSHOTS)) {

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::metastore::{Data, Shard};
 use crate::repository::Selection;
 use crate::text::{name_list, plural};
-use crate::time;
+use crate::time::{self, Bounds};
 use crate::tsm::sought_series::SoughtSeries;
 
 /// The shards that `selection` takes, those of deleted groups included, in the order of the
@@ -77,21 +77,36 @@ fn missing_shard(data: &Data, selection: &Selection, id: u64, holder: &str) -> E
         .hint(format!("there are: {}", name_list(&ids)))
 }
 
-/// Refuses a filter of which a measurement, or every series, was nowhere in what `holder` has.
+/// Refuses a filter of which a measurement, or every series, was nowhere in what `holder` has in
+/// `bounds`, where such are given.
 ///
 /// # Errors
 ///
 /// With the measurements that are there.
-pub(crate) fn ensure_series_found(sought: &SoughtSeries, holder: &str) -> Result<(), Error> {
+pub(crate) fn ensure_series_found(
+    sought: &SoughtSeries,
+    bounds: Option<Bounds>,
+    holder: &str,
+) -> Result<(), Error> {
     if sought.takes_all() {
         return Ok(());
     }
     let names = sought.names();
+    // What has no shard of these times says nothing of measurements.
+    if let (Some(bounds), []) = (bounds, &names[..]) {
+        return Err(ErrorKind::Failed
+            .error(format!("{holder} has no points {bounds}"))
+            .hint("other -start and -end find more; what measurements there are at other times was not looked at"));
+    }
     if let Some(absent) = sought.absent().first() {
         let text = absent.text();
+        let place = match bounds {
+            Some(bounds) => format!("in the shards with points {bounds}"),
+            None => "in what was asked for".to_owned(),
+        };
         let message = match absent.name() {
-            Some(name) => format!("{holder} has no measurement '{name}' in what was asked for"),
-            None => format!("{holder} has no measurement that matches {text}"),
+            Some(name) => format!("{holder} has no measurement '{name}' {place}"),
+            None => format!("{holder} has no measurement that matches {text} {place}"),
         };
         return Err(missing(&message, text, names.iter().map(String::as_str)));
     }
@@ -226,7 +241,7 @@ mod tests {
             for key in ["cpu,host=a#!~#v", "disk,host=b#!~#v"] {
                 matcher.takes(key.as_bytes());
             }
-            let said = ensure_series_found(&sought, "set x");
+            let said = ensure_series_found(&sought, None, "set x");
             said.map_err(|fault| format!("{fault}; {}", fault.hint.as_deref().unwrap_or_default()))
         };
         assert_eq!(said(&["cpu"], "host=a"), Ok(()));
@@ -237,14 +252,28 @@ mod tests {
         );
         assert_eq!(
             said(&["/^m/"], "host=a").unwrap_err(),
-            "set x has no measurement that matches /^m/; there are: 'cpu', 'disk'"
+            "set x has no measurement that matches /^m/ in what was asked for; there are: 'cpu', 'disk'"
         );
         assert!(
             said(&["cpu"], "host=b")
                 .unwrap_err()
                 .starts_with("set x has no series for -measurement 'cpu' -where 'host=b'; ")
         );
-        assert_eq!(ensure_series_found(&SoughtSeries::default(), "x"), Ok(()));
+        let all = SoughtSeries::default();
+        assert_eq!(ensure_series_found(&all, None, "x"), Ok(()));
+        let nothing_seen = SoughtSeries::of(SeriesFilter {
+            measurements: vec!["cpu".parse().unwrap()],
+            ..SeriesFilter::default()
+        });
+        let hour = Bounds {
+            start: 0,
+            end: 3_600_000_000_000,
+        };
+        let said = ensure_series_found(&nothing_seen, Some(hour), "set x").unwrap_err();
+        assert_eq!(
+            said.to_string(),
+            "set x has no points from 1970-01-01T00:00:00Z to 1970-01-01T01:00:00Z"
+        );
     }
 
     #[test]

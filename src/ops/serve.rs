@@ -44,12 +44,30 @@ impl Directories {
         }
     }
 
+    /// Opens them in the place of a backup; with the shards of a selection that the metastore names
+    /// and does not mark as deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoBackup`] where they are not there; those of [`Directories::open`], and
+    /// [`ErrorKind::Refused`] when the data directory is another's.
+    pub(super) fn open_to_read(
+        &self,
+        selection: &Selection,
+    ) -> Result<(Vec<ShardPath>, LocalMeta, LocalShards)> {
+        influxd_dir::ensure_there(&self.metadir, &self.datadir, ErrorKind::NoBackup)?;
+        let shards = self.live_shards(selection)?;
+        self.ensure_known(&shards)?;
+        let (meta, local) = self.open()?;
+        Ok((shards, meta, local))
+    }
+
     /// Opens them.
     ///
     /// # Errors
     ///
     /// When they are not those of an influxd, or an influxd runs on them ([`ErrorKind::Refused`]).
-    pub(super) fn open(&self) -> Result<(LocalMeta, LocalShards)> {
+    fn open(&self) -> Result<(LocalMeta, LocalShards)> {
         let waldir = self.wal();
         ensure_not_running(&[Some(&self.metadir), Some(&self.datadir), waldir.as_ref()])?;
         self.ensure_named_wal()?;
@@ -59,7 +77,7 @@ impl Directories {
     }
 
     /// The shards of a selection that the metastore names and does not mark as deleted.
-    pub(super) fn live_shards(&self, selection: &Selection) -> Result<Vec<ShardPath>> {
+    fn live_shards(&self, selection: &Selection) -> Result<Vec<ShardPath>> {
         let data = Data::read(&LocalMeta::open(&self.metadir)?.data()?)?;
         let shards = select(&data, selection, &self.metadir.display().to_string())?;
         Ok(shards
@@ -74,21 +92,25 @@ impl Directories {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Refused`].
-    pub(super) fn ensure_known(&self, shards: &[ShardPath]) -> Result<(), Error> {
-        if shards.is_empty()
-            || shards
-                .iter()
-                .any(|shard| influxd_dir::shard_dir(&self.datadir, shard).exists())
-        {
+    /// [`ErrorKind::Refused`]; when the system does not let a directory be looked at.
+    fn ensure_known(&self, shards: &[ShardPath]) -> Result<()> {
+        if shards.is_empty() {
             return Ok(());
+        }
+        for shard in shards {
+            let directory = influxd_dir::shard_dir(&self.datadir, shard);
+            let is_there = directory.try_exists();
+            if is_there.with_context(|| format!("looking for {}", directory.display()))? {
+                return Ok(());
+            }
         }
         let (metadir, datadir) = (self.metadir.display(), self.datadir.display());
         Err(ErrorKind::Refused
             .error(format!(
                 "{datadir} has none of the shards that {metadir}/meta.db names"
             ))
-            .hint("is it the data directory, and may this user read it?"))
+            .hint("is it the data directory of that metastore?")
+            .into())
     }
 }
 
@@ -102,6 +124,20 @@ pub(super) fn held(
     store: &LocalShards,
     context: Context<'_>,
 ) -> Result<Vec<Shard>> {
+    let (held, absent) = held_and_absent(shards, store)?;
+    warn_not_open(absent.iter(), context);
+    Ok(held)
+}
+
+/// Those of the shards that have a directory, and the others.
+///
+/// # Errors
+///
+/// When that cannot be told.
+pub(super) fn held_and_absent(
+    shards: impl Iterator<Item = Shard>,
+    store: &LocalShards,
+) -> Result<(Vec<Shard>, Vec<Shard>)> {
     let (mut held, mut absent) = (Vec::new(), Vec::new());
     for shard in shards {
         match store.holds(&shard.path)? {
@@ -109,8 +145,7 @@ pub(super) fn held(
             false => absent.push(shard),
         }
     }
-    warn_not_open(absent.iter(), context);
-    Ok(held)
+    Ok((held, absent))
 }
 
 /// Serves directories on a bound listener.
@@ -142,9 +177,14 @@ pub(crate) fn serve_embedded(
 ) -> Result<LocalService> {
     if !selection.meta_only {
         let shards = directories.live_shards(selection)?;
-        directories.ensure_known(&shards).map_err(|fault| {
-            let advice = fault.hint.clone().unwrap_or_default();
-            fault.hint(format!("{advice} -meta-only takes the metastore alone"))
+        let known = directories.ensure_known(&shards);
+        known.map_err(|fault| match fault.downcast::<Error>() {
+            Ok(fault) => {
+                let advice = fault.hint.clone().unwrap_or_default();
+                let advice = format!("{advice} -meta-only takes the metastore alone");
+                fault.hint(advice).into()
+            }
+            Err(fault) => fault,
         })?;
     }
     let (meta, shards) = directories.open()?;

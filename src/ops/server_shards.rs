@@ -35,15 +35,17 @@ pub(super) struct OpenShards {
     pub data: Data,
     /// Those that are meant, in the order of the metastore.
     pub shards: Vec<Shard>,
+    /// Those that are meant too, and that it does not have open.
+    pub not_open: Vec<Shard>,
 }
 
 impl OpenShards {
-    /// Asks a server for them. Warns of those that should have points by now and are not open.
+    /// Asks a server for them.
     ///
     /// # Errors
     ///
     /// When the server is not reached, or has not what is named.
-    pub(super) fn of(client: &Client, selection: &Selection, context: Context<'_>) -> Result<Self> {
+    pub(super) fn of(client: &Client, selection: &Selection) -> Result<Self> {
         let data = Data::read(&client.metastore()?.meta)?;
         let mut shards = select(&data, selection, &client.address().to_string())?;
         shards.retain(|shard| shard.deleted_at.is_none());
@@ -60,12 +62,24 @@ impl OpenShards {
                 InfoReply::Nothing => open.extend(meant.map(|shard| shard.path.clone())),
             }
         }
-        warn_not_open(
-            shards.iter().filter(|shard| !open.contains(&shard.path)),
-            context,
-        );
-        shards.retain(|shard| open.contains(&shard.path));
-        Ok(Self { data, shards })
+        let is_open = |shard: &Shard| open.contains(&shard.path);
+        let (shards, not_open) = shards.into_iter().partition(is_open);
+        Ok(Self {
+            data,
+            shards,
+            not_open,
+        })
+    }
+
+    /// As [`OpenShards::of`], and warns of those that should have points by now and are not open.
+    pub(super) fn told_of(
+        client: &Client,
+        selection: &Selection,
+        context: Context<'_>,
+    ) -> Result<Self> {
+        let open = Self::of(client, selection)?;
+        warn_not_open(open.not_open.iter(), context);
+        Ok(open)
     }
 }
 

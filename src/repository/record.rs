@@ -306,14 +306,30 @@ impl Selection {
         }
     }
 
+    /// Whether a retention policy is part of it.
+    pub(crate) fn takes_policy(&self, database: &str, policy: &str) -> bool {
+        let mut wanted = self.retention_policy.iter();
+        self.takes_database(database) && wanted.all(|wanted| wanted == policy)
+    }
+
     /// Whether a shard is part of it.
     pub fn takes(&self, shard: &ShardPath) -> bool {
-        self.takes_database(&shard.database)
-            && self
-                .retention_policy
-                .as_ref()
-                .is_none_or(|policy| *policy == shard.retention_policy)
+        self.takes_policy(&shard.database, &shard.retention_policy)
             && self.shard.is_none_or(|id| id == shard.id)
+    }
+
+    /// The flags that say which databases and shards it takes; empty where it takes all.
+    pub(crate) fn flags(&self) -> String {
+        let flags = [
+            self.database
+                .as_ref()
+                .map(|name| format!("-database '{name}'")),
+            (self.retention_policy.as_ref()).map(|name| format!("-retention '{name}'")),
+            self.shard.map(|id| format!("-shard {id}")),
+            self.meta_only.then(|| "-meta-only".to_owned()),
+        ];
+        let flags: Vec<String> = flags.into_iter().flatten().collect();
+        flags.join(" ")
     }
 }
 

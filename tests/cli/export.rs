@@ -90,7 +90,10 @@ fn a_damaged_block_is_named_and_everything_else_is_exported() {
     let whole = export(&dir, &[]).expect(0).stdout;
     let tar = damage(&dir);
     let run = export(&dir, &[]).expect(3);
-    let named = run.stderr.lines().find(|line| line.contains(".tsm, key "));
+    let named = run
+        .stderr
+        .lines()
+        .find(|line| line.contains(".tsm, series "));
     let named = named.unwrap_or_else(|| panic!("{}", run.stderr));
     assert!(
         named.contains("at offset 5, the bytes of a block changed"),
@@ -98,6 +101,14 @@ fn a_damaged_block_is_named_and_everything_else_is_exported() {
     );
     assert!(
         run.stderr.contains(&format!("{tar} is damaged: ")),
+        "{}",
+        run.stderr
+    );
+    let errors: Vec<&str> =
+        (run.stderr.lines().filter(|line| line.starts_with("snap: "))).collect();
+    assert_eq!(
+        errors,
+        run.stderr.lines().last().as_slice(),
         "{}",
         run.stderr
     );

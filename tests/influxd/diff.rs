@@ -101,6 +101,34 @@ fn what_was_restored_is_the_same(index: Index) {
     expect_changes(&changed);
 }
 
+#[test]
+fn a_set_of_one_database_is_the_same_as_what_was_restored_from_it() {
+    let index = Index::Inmem;
+    let source = Source::new(index);
+    let backup = source.path("backup");
+    back_up(&source.server, &backup, &["-database", "plain"]);
+    let target = source.path("target");
+    restore(&backup, &target, index_flags(index));
+    let backup = utf8(&backup);
+    let expect_nothing_said = |other: &str| {
+        for sides in [[backup, other], [other, backup]] {
+            let lines = diff(sides, &[], 0);
+            let said = lines.iter().find(|line| {
+                line["message_type"] == "retention_policy" || line["level"] == "warning"
+            });
+            assert_eq!(said, None, "{sides:?}");
+        }
+    };
+    expect_nothing_said(&directories(&target));
+    let restored = Influxd::start(&target, index);
+    expect_nothing_said(&server(&restored));
+
+    // Points of other databases are no less different for that.
+    let lines = diff([backup, &server(&source.server)], &[], 1);
+    let is_whole = |line: &&Value| line["is_whole_database"] == true && line["only_in"] == "B";
+    assert!(lines.iter().any(|line| is_whole(&line)), "{lines:#?}");
+}
+
 /// One point is changed, one deleted, a series dropped, and a point added.
 fn changes_are_named(backup: &str, restored: &Influxd) {
     restored.write(

@@ -155,6 +155,21 @@ fn sets_of_either_tool_come_back_the_same_with_an_influxd_and_without() {
 }
 
 #[test]
+fn a_set_of_one_database_comes_back_without_a_word_of_the_others() {
+    let place = Place::new();
+    let server = Influxd::start(&place.path("source"), Index::Inmem);
+    load_sample(&server);
+    server.execute("CREATE DATABASE empty");
+    let dir = place.path("backup");
+    let of_one = ["-database", "plain"];
+    backup(&server.host(), &of_one, &dir).run().expect(0);
+    let influxd = influxd_binary();
+    let run = place.verify(&dir, &["-quiet", "-influxd", utf8(&influxd)]);
+    let run = run.run().expect(0);
+    assert_eq!((&*run.stdout, &*run.stderr), ("", ""));
+}
+
+#[test]
 fn what_does_not_come_back_is_told_and_the_exit_code_is_not_0() {
     let place = Place::new();
     let server = Influxd::start(&place.path("source"), Index::Inmem);
@@ -182,6 +197,10 @@ fn what_does_not_come_back_is_told_and_the_exit_code_is_not_0() {
     assert_eq!(summary["restored"], false);
 
     damage(&shard(1), "flipped");
+    let run = place.verify(&dir, &[]).run().expect(4);
+    let last = run.stdout.lines().last().expect("a line");
+    let told = "not restored; in the files, 1 fault in 1 set: ";
+    assert!(last.starts_with(told), "{}", run.stdout);
     let (restored, summary) = place.told(&dir, &[], 4);
     assert_eq!(restored["state"], "not_restored");
     assert_eq!(

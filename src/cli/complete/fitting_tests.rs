@@ -81,7 +81,6 @@ fn every_name_of_a_value_is_one_whose_kind_is_known() {
         "auto|1.0|1.5",
         "both|1.0|1.5",
         "keep|escape|fail",
-        "lp|csv|csv.gz|parquet",
         "backup|server",
         "ns|us|ms|s",
         "utc|naive",

@@ -6,16 +6,35 @@ use clap::Args;
 use super::{DirectoriesArgs, values};
 use crate::client::Address;
 
-/// An influxd in place of a backup.
+/// What -host means to each command: in short, and what is to be known beside it.
+const HOST: [[&str; 2]; 3] = [
+    [
+        "Count what the server at this address has, in place of a backup",
+        "Its shards are streamed.",
+    ],
+    [
+        "Export from the server at this address, in place of a backup",
+        "Its shards are unpacked into TMPDIR, which needs room for two.",
+    ],
+    [
+        "B is the running server at this address",
+        "Its shards are unpacked into TMPDIR, which needs room for two. influxd://HOST as B is the same.",
+    ],
+];
+
+/// The places of the commands in these texts.
+pub(crate) const STATS: usize = 0;
+pub(crate) const EXPORT: usize = 1;
+pub(crate) const DIFF: usize = 2;
+
+/// An influxd in place of a backup, of the command in that place.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
-pub(crate) struct InfluxdArgs {
-    /// Read the server at this address, in place of a backup
-    ///
-    /// stats streams its shards. export and diff unpack each into TMPDIR, which needs room for two.
-    /// For diff, it is B.
+pub(crate) struct InfluxdArgs<const COMMAND: usize> {
     #[arg(
         long,
+        help = HOST[COMMAND][0],
+        long_help = HOST[COMMAND].join("\n\n"),
         value_name = "HOST",
         value_parser = values::address,
         conflicts_with = "datadir",

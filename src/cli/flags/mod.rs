@@ -5,7 +5,7 @@ pub(crate) mod config;
 pub(crate) mod defaults;
 mod directories;
 mod http;
-mod influxd;
+pub(crate) mod influxd;
 pub(crate) mod known;
 mod lock;
 mod output;

@@ -198,6 +198,7 @@ fn meaning(arg: &Arg, in_full: bool) -> String {
         None => short,
     };
     let mut notes = Vec::new();
+    notes.extend(arg.get_short().map(|letter| format!("also -{letter}")));
     if in_full {
         let others = arg.get_visible_aliases().unwrap_or_default();
         notes.extend(others.iter().map(|other| format!("also -{other}")));

@@ -14,8 +14,9 @@ use super::text::Lines;
 use crate::cancel::Cancel;
 use crate::cli::flags::{OutputArgs, Verbosity};
 use crate::context;
-use crate::error::{hint, told};
+use crate::error::{ErrorKind, hint, told};
 use crate::progress::Progress;
+use crate::text::plural;
 
 /// Where and how a command prints. Clones share what they know.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub(crate) struct Output {
 #[derive(Default)]
 struct Shared {
     tally: Tally,
+    /// How many faults were told, though the command went on.
+    faults: usize,
     /// The rows of progress, while they are on the screen.
     bars: Option<Arc<Bars>>,
 }
@@ -103,9 +106,11 @@ impl Output {
         }
     }
 
-    /// Says what went wrong although the command goes on, -quiet or not.
+    /// Says what went wrong although the command goes on, -quiet or not. What the command comes to
+    /// is said at its [`end`](Self::end).
     pub(crate) fn fault(&self, text: &str, advice: Option<&str>) {
-        self.say(&Line::labelled(Label::Error, text));
+        self.shared().faults += 1;
+        self.say(&Line::plain(text));
         if let Some(advice) = advice {
             self.say(&Line::labelled(Label::Hint, advice));
         }
@@ -177,17 +182,27 @@ impl Output {
         if self.json {
             return json::print(summary);
         }
-        if self.is_quiet() {
-            // What is missing is an error, and those are printed always.
-            summary
-                .lacks()
-                .for_each(|lacks| self.say(&Line::labelled(Label::Error, lacks)));
-            return Ok(());
+        // What is missing is an error, and those are printed always.
+        summary.lacks().for_each(|lacks| self.fault(&lacks, None));
+        match self.is_quiet() {
+            true => Ok(()),
+            false => self.line(&summary.line()),
         }
-        summary
-            .lacks()
-            .for_each(|lacks| self.say(&Line::plain(lacks)));
-        self.line(&summary.line())
+    }
+
+    /// Says last what a command came to that did not fail, and told of faults on its way.
+    pub(crate) fn end(&self, kind: ErrorKind) {
+        let faults = self.shared().faults;
+        if self.json || faults == 0 {
+            return;
+        }
+        let what = match kind {
+            ErrorKind::Partial => "done in part",
+            ErrorKind::Damage => "damage was found",
+            _ => "not everything was done",
+        };
+        let text = format!("{what}: {}, named above", plural(faults, "fault"));
+        self.say(&Line::labelled(Label::Error, text));
     }
 
     /// Prints an error with its causes, and its hint on a line of its own.

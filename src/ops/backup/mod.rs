@@ -300,7 +300,11 @@ impl Backup<'_> {
         let mut settled = settled.all()?;
         // Of what failed, nobody knows what is in it.
         if settled.iter().all(|shard| shard.record.error.is_none()) {
-            ensure_series_found(&session.series, &self.options.source)?;
+            ensure_series_found(
+                &session.series,
+                self.options.selection.bounds(),
+                &self.options.source,
+            )?;
         }
         settled.extend(self.settle_absent(&absent)?);
         Ok(settled)

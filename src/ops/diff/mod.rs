@@ -92,6 +92,9 @@ pub fn diff(
         open(Side::A, a, options, context)?,
         open(Side::B, b, options, context)?,
     ];
+    let [side_a, side_b] = &sides;
+    side_a.warn_not_open(side_b, options, context);
+    side_b.warn_not_open(side_a, options, context);
     let differ = Differ {
         options,
         context,
@@ -152,7 +155,7 @@ impl Differ<'_> {
         }
         // Of what is damaged, nobody knows which series are in it.
         if self.missing.is_empty() {
-            ensure_series_found(&self.sought, "each side")?;
+            ensure_series_found(&self.sought, self.options.what.bounds(), "each side")?;
         }
         Ok(DiffReport {
             policies: self.one_sided_policies(),
@@ -222,11 +225,9 @@ impl Differ<'_> {
         }
         let mut found = Vec::new();
         for side in Side::BOTH {
-            let own = &self.sides[side as usize].policies;
-            let others = &self.sides[side.other() as usize].policies;
-            let alone = own
-                .iter()
-                .filter(|(policy, _)| !others.contains_key(policy));
+            let [own, other] = [side, side.other()].map(|side| &self.sides[side as usize]);
+            let others = &other.policies;
+            let alone = own.alone(other, self.options);
             found.extend(alone.map(|(policy, name)| PolicyDiff {
                 database: name.database.to_string(),
                 retention_policy: name.retention_policy.to_string(),

@@ -94,9 +94,11 @@ pub struct MeasurementDiff {
     pub measurement: String,
     /// Whether no difference was found; with -contains: in what A has.
     pub same: bool,
-    /// Series of both sides, each counted in each shard.
+    /// Series of both sides, each once.
     #[serde(rename = "series_count")]
     pub series: u64,
+    /// Whether the numbers of series are estimates, as there are very many.
+    pub series_is_estimate: bool,
     /// Points that are the same on both sides.
     #[serde(rename = "same_point_count")]
     pub same_points: u64,
@@ -116,10 +118,10 @@ pub struct PointsDiff {
     /// How many points.
     #[serde(rename = "point_count")]
     pub points: u64,
-    /// How many series have any, each counted in each shard.
+    /// How many series have any, each once.
     #[serde(rename = "series_count")]
     pub series: u64,
-    /// Of how many of these the other side has no point in the shard.
+    /// Of how many of these the other side has no point in a shard.
     #[serde(rename = "whole_series_count")]
     pub whole_series: u64,
     /// The time of the first, or null.

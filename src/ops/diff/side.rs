@@ -15,8 +15,10 @@ use crate::metastore::{Data, Shard};
 use crate::ops::Directories;
 use crate::ops::backup::Rule;
 use crate::ops::prepared::{self, FLUSH_TIMEOUT, Prepared, PreparedShard};
-use crate::ops::restore::{PlannedShard, RestoreSelection, SetSelector, Source, planned, sets_of};
-use crate::ops::serve::held;
+use crate::ops::restore::{
+    PlannedShard, RestoreSelection, SetExtent, SetSelector, Source, planned, sets_of,
+};
+use crate::ops::serve::held_and_absent;
 use crate::ops::server_shards::{OpenShards, ShardAsker};
 use crate::ops::{Shortfall, selection};
 use crate::progress::{Event, Progress};
@@ -34,6 +36,10 @@ pub(super) struct OpenSide<'a> {
     pub policies: BTreeMap<PolicyName, PolicyName>,
     pub shards: Vec<SideShard>,
     pub missing: Vec<Shortfall>,
+    /// Shards that are meant, and that an influxd does not have open.
+    not_open: Vec<Shard>,
+    /// What the set is of, where it is one.
+    extent: Option<SetExtent>,
     place: Place<'a>,
     /// What came of the shards that are wanted, by their places.
     ready: BTreeMap<usize, Prepared>,
@@ -74,9 +80,63 @@ impl<'a> OpenSide<'a> {
         let names = SideNames { side, options };
         match source {
             DiffSource::Set { repository, set } => names.of_set(repository, *set, context),
-            DiffSource::Server { client, retries } => names.of_server(client, *retries, context),
-            DiffSource::Directories(directories) => names.of_directories(directories, context),
+            DiffSource::Server { client, retries } => names.of_server(client, *retries),
+            DiffSource::Directories(directories) => names.of_directories(directories),
         }
+    }
+
+    /// Whether it is of a policy, by its own name: a set is of what it holds or was asked for.
+    fn is_of(&self, own: &PolicyName) -> bool {
+        let holds = |extent: &SetExtent| extent.has_policy(&own.database, &own.retention_policy);
+        self.extent.as_ref().is_none_or(holds)
+    }
+
+    /// The policies that it has alone, with their own names: of those that the other side, a set,
+    /// is not of, the ones with shards.
+    pub(super) fn alone<'s>(
+        &'s self,
+        other: &'s OpenSide<'_>,
+        options: &'s DiffOptions,
+    ) -> impl Iterator<Item = (&'s PolicyName, &'s PolicyName)> {
+        let names = SideNames {
+            side: other.side,
+            options,
+        };
+        let has_shards = |policy: &PolicyName| self.shards.iter().any(|of| of.policy == *policy);
+        self.policies.iter().filter(move |(policy, _)| {
+            !other.policies.contains_key(policy)
+                && (other.is_of(&names.own_policy(policy)) || has_shards(policy))
+        })
+    }
+
+    /// Warns of shards that an influxd does not have open although the other side has points of
+    /// their times.
+    pub(super) fn warn_not_open(
+        &self,
+        other: &OpenSide<'_>,
+        options: &DiffOptions,
+        context: Context<'_>,
+    ) {
+        let names = SideNames {
+            side: self.side,
+            options,
+        };
+        let is_in_other = |shard: &&Shard| {
+            let SideShard { policy, span, .. } = names.shard(shard);
+            let mut others = other.shards.iter().filter(|of| of.policy == policy);
+            others.any(|of| of.span.start < span.end && span.start < of.span.end)
+        };
+        let absent = self.not_open.iter().filter(is_in_other);
+        let progress = SideProgress {
+            side: self.side,
+            name: None,
+            progress: context.progress,
+        };
+        let context = Context {
+            progress: &progress,
+            ..context
+        };
+        selection::warn_not_open(absent, context);
     }
 
     /// The places of the shards of a policy, and the times of their groups.
@@ -192,11 +252,19 @@ impl SideNames<'_> {
             })
         });
         let databases: BTreeSet<&str> = source.databases.iter().map(String::as_str).collect();
+        let mut policies = self.policies(&source.data, &|name| databases.contains(name));
+        policies.retain(|_, own| {
+            source
+                .extent
+                .has_policy(&own.database, &own.retention_policy)
+        });
         Ok(OpenSide {
             side: self.side,
-            policies: self.policies(&source.data, &|name| databases.contains(name)),
+            policies,
             shards: shards.collect(),
             missing: source.chains.missing,
+            not_open: Vec::new(),
+            extent: Some(source.extent),
             set: Some(source.set),
             place: Place::Set {
                 catalog: Box::new(catalog),
@@ -206,14 +274,9 @@ impl SideNames<'_> {
         })
     }
 
-    fn of_server<'c>(
-        &self,
-        client: &'c Client,
-        retries: u32,
-        context: Context<'_>,
-    ) -> Result<OpenSide<'c>> {
+    fn of_server<'c>(&self, client: &'c Client, retries: u32) -> Result<OpenSide<'c>> {
         let selection = self.selection();
-        let open = OpenShards::of(client, &selection, context)?;
+        let open = OpenShards::of(client, &selection)?;
         let meant = open.shards.iter().filter(|shard| self.is_meant(shard));
         Ok(OpenSide {
             side: self.side,
@@ -221,6 +284,8 @@ impl SideNames<'_> {
             policies: self.policies(&open.data, &|name| selection.takes_database(name)),
             shards: meant.map(|shard| self.shard(shard)).collect(),
             missing: Vec::new(),
+            not_open: open.not_open,
+            extent: None,
             place: Place::Server(ShardAsker::new(
                 client,
                 retries,
@@ -230,20 +295,14 @@ impl SideNames<'_> {
         })
     }
 
-    fn of_directories(
-        &self,
-        directories: &Directories,
-        context: Context<'_>,
-    ) -> Result<OpenSide<'static>> {
+    fn of_directories(&self, directories: &Directories) -> Result<OpenSide<'static>> {
         let selection = self.selection();
-        let paths = directories.live_shards(&selection)?;
-        directories.ensure_known(&paths)?;
-        let (meta, local) = directories.open()?;
+        let (_, meta, local) = directories.open_to_read(&selection)?;
         let data = Data::read(&meta.data()?)?;
         let holder = directories.datadir.display().to_string();
         let meant = selection::select(&data, &selection, &holder)?.into_iter();
         let meant = meant.filter(|shard| self.is_meant(shard));
-        let shards = held(meant, &local, context)?;
+        let (shards, not_open) = held_and_absent(meant, &local)?;
         let shards = shards.iter().map(|shard| self.shard(shard)).collect();
         Ok(OpenSide {
             side: self.side,
@@ -251,6 +310,8 @@ impl SideNames<'_> {
             policies: self.policies(&data, &|name| selection.takes_database(name)),
             shards,
             missing: Vec::new(),
+            not_open,
+            extent: None,
             place: Place::Directories(local),
             ready: BTreeMap::new(),
         })
@@ -295,6 +356,22 @@ impl SideNames<'_> {
                     &what.retention_policy,
                     &own.retention_policy,
                 ),
+            },
+        }
+    }
+
+    /// What a policy of A is called on this side.
+    fn own_policy(&self, in_a: &PolicyName) -> PolicyName {
+        let what = &self.options.what;
+        let name = |new: &Option<String>, in_a: &Name| match new {
+            Some(new) => Name::from(new.as_str()),
+            None => in_a.clone(),
+        };
+        match self.side {
+            Side::A => in_a.clone(),
+            Side::B => PolicyName {
+                database: name(&what.new_database, &in_a.database),
+                retention_policy: name(&what.new_retention_policy, &in_a.retention_policy),
             },
         }
     }

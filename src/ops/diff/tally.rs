@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::report::{FieldTypeDiff, MeasurementDiff, PointsDiff, SeriesExample, ValueDiff};
 use crate::shard::Name;
 use crate::time::from_nanos;
+use crate::tsm::schema::{Distinct, HashBudget, hash};
 use crate::tsm::series::split_key;
 use crate::tsm::values::ValueType;
 
@@ -56,7 +57,8 @@ pub(super) struct SeriesDiff {
 #[derive(Debug)]
 pub(super) struct Tally {
     contains: bool,
-    measurements: BTreeMap<(PolicyName, Vec<u8>), MeasurementDiff>,
+    measurements: BTreeMap<(PolicyName, Vec<u8>), MeasurementTally>,
+    budget: HashBudget,
     /// How many examples were taken.
     examples: usize,
 }
@@ -67,6 +69,7 @@ impl Tally {
         Self {
             contains,
             measurements: BTreeMap::new(),
+            budget: HashBudget::default(),
             examples: 0,
         }
     }
@@ -86,63 +89,123 @@ impl Tally {
         let both = same + different.points;
         let in_a = both + only_in_a.points;
         let in_b = both + only_in_b.points;
-        let mut examples = Examples {
-            series,
-            left: MOST_EXAMPLES - self.examples,
-        };
         let contains = self.contains;
-        let of = self.of(policy, series);
-        of.series += 1;
-        of.same_points += same;
-        of.same &= in_a == same && (contains || in_b == same);
-        examples.add(&mut of.only_in_a, only_in_a, in_b == 0, None);
-        examples.add(&mut of.only_in_b, only_in_b, in_a == 0, None);
-        examples.add(&mut of.different, different, false, difference);
-        for (field, [a, b]) in field_types {
-            add_field_type(&mut of.field_types, &field, a, b);
+        let left = MOST_EXAMPLES - self.examples;
+        let key = (policy.clone(), split_key(series).0.measurement().to_vec());
+        let MeasurementTally { diff, counts } = self
+            .measurements
+            .entry(key)
+            .or_insert_with_key(|(policy, measurement)| MeasurementTally::of(policy, measurement));
+        let mut adding = AddedSeries {
+            series,
+            hash: hash(series),
+            budget: &mut self.budget,
+            left,
+        };
+        adding.count(&mut counts.all);
+        diff.same_points += same;
+        diff.same &= in_a == same && (contains || in_b == same);
+        adding.add(&mut diff.only_in_a, &mut counts.only_in_a, only_in_a, None);
+        adding.add(&mut diff.only_in_b, &mut counts.only_in_b, only_in_b, None);
+        adding.add(
+            &mut diff.different,
+            &mut counts.different,
+            different,
+            difference,
+        );
+        if only_in_a.points > 0 && in_b == 0 {
+            adding.count(&mut counts.whole_in_a);
         }
-        self.examples = MOST_EXAMPLES - examples.left;
+        if only_in_b.points > 0 && in_a == 0 {
+            adding.count(&mut counts.whole_in_b);
+        }
+        for (field, [a, b]) in field_types {
+            add_field_type(&mut diff.field_types, &field, a, b);
+        }
+        self.examples = MOST_EXAMPLES - adding.left;
     }
 
     /// Everything, by policy and measurement.
     pub(super) fn finish(self) -> Vec<MeasurementDiff> {
-        self.measurements.into_values().collect()
+        let measurements = self.measurements.into_values();
+        measurements.map(MeasurementTally::finish).collect()
     }
+}
 
-    fn of(&mut self, policy: &PolicyName, series: &[u8]) -> &mut MeasurementDiff {
-        let measurement = split_key(series).0.measurement();
-        let key = (policy.clone(), measurement.to_vec());
-        self.measurements
-            .entry(key)
-            .or_insert_with(|| MeasurementDiff {
+/// What was found of a measurement.
+#[derive(Debug)]
+struct MeasurementTally {
+    diff: MeasurementDiff,
+    counts: SeriesCounts,
+}
+
+/// The series of a measurement, each once however many shards have it.
+#[derive(Debug, Default)]
+struct SeriesCounts {
+    all: Distinct,
+    only_in_a: Distinct,
+    only_in_b: Distinct,
+    different: Distinct,
+    /// Those of which B has no point in a shard.
+    whole_in_a: Distinct,
+    whole_in_b: Distinct,
+}
+
+impl MeasurementTally {
+    fn of(policy: &PolicyName, measurement: &[u8]) -> Self {
+        Self {
+            diff: MeasurementDiff {
                 database: policy.database.to_string(),
                 retention_policy: policy.retention_policy.to_string(),
-                measurement: text(&measurement),
+                measurement: text(measurement),
                 same: true,
                 series: 0,
+                series_is_estimate: false,
                 same_points: 0,
                 only_in_a: PointsDiff::default(),
                 only_in_b: PointsDiff::default(),
                 different: PointsDiff::default(),
                 field_types: Vec::new(),
-            })
+            },
+            counts: SeriesCounts::default(),
+        }
+    }
+
+    fn finish(self) -> MeasurementDiff {
+        let Self { mut diff, counts } = self;
+        let all = counts.all.cardinality();
+        (diff.series, diff.series_is_estimate) = (all.count, all.is_estimate);
+        // An estimate of some must not be more than that of all.
+        let count = |of: &Distinct| of.cardinality().count.min(all.count);
+        diff.only_in_a.series = count(&counts.only_in_a);
+        diff.only_in_b.series = count(&counts.only_in_b);
+        diff.different.series = count(&counts.different);
+        diff.only_in_a.whole_series = count(&counts.whole_in_a);
+        diff.only_in_b.whole_series = count(&counts.whole_in_b);
+        diff
     }
 }
 
-/// Takes examples of one series.
-struct Examples<'a> {
+/// A series of a shard that is added to what was found.
+struct AddedSeries<'a> {
     series: &'a [u8],
-    /// How many more can be taken.
+    hash: u64,
+    budget: &'a mut HashBudget,
+    /// How many more examples can be taken.
     left: usize,
 }
 
-impl Examples<'_> {
+impl AddedSeries<'_> {
+    fn count(&mut self, to: &mut Distinct) {
+        to.add(self.hash, self.budget);
+    }
+
     /// Adds the points of the series, as an example too where few are there yet.
     fn add(
         &mut self,
         to: &mut PointsDiff,
+        series: &mut Distinct,
         count: PointCount,
-        is_whole: bool,
         difference: Option<ValueDiff>,
     ) {
         let Some((first, last)) = count.span else {
@@ -150,8 +213,7 @@ impl Examples<'_> {
         };
         let (first_time, last_time) = (from_nanos(first), from_nanos(last));
         to.points += count.points;
-        to.series += 1;
-        to.whole_series += u64::from(is_whole);
+        self.count(series);
         to.first_time = Some(
             to.first_time
                 .map_or(first_time, |time| time.min(first_time)),
@@ -183,4 +245,44 @@ fn add_field_type(told: &mut Vec<FieldTypeDiff>, field: &[u8], a: ValueType, b: 
 /// Names are bytes: nobody makes sure that they are UTF-8.
 pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_counted_once_however_many_shards_have_it() {
+        let policy = PolicyName {
+            database: "db".into(),
+            retention_policy: "autogen".into(),
+        };
+        let mut tally = Tally::new(false);
+        let mut only_in_a = PointCount::default();
+        only_in_a.add(&[1, 2]);
+        for _ in 0..3 {
+            let found = SeriesDiff {
+                same: 5,
+                only: [only_in_a, PointCount::default()],
+                ..SeriesDiff::default()
+            };
+            tally.add(&policy, b"m,host=a", found);
+            let same = SeriesDiff {
+                same: 1,
+                ..SeriesDiff::default()
+            };
+            tally.add(&policy, b"m,host=b", same);
+        }
+        let [diff] = &tally.finish()[..] else {
+            panic!("one measurement");
+        };
+        assert_eq!((diff.series, diff.same_points), (2, 18));
+        let PointsDiff {
+            points,
+            series,
+            whole_series,
+            ..
+        } = diff.only_in_a;
+        assert_eq!((points, series, whole_series), (6, 1, 0));
+    }
 }

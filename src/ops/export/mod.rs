@@ -272,7 +272,7 @@ impl Exporter<'_> {
             }
             ExportSource::Server { client, retries } => {
                 let selection = what.selection(false);
-                let open = OpenShards::of(client, &selection, context)?;
+                let open = OpenShards::told_of(client, &selection, context)?;
                 let shards = open.shards.into_iter().map(|shard| shard.path);
                 let holder = client.address().to_string();
                 let inside = ExportPlan::of_influxd(open.data, shards.collect(), what, holder);
@@ -292,9 +292,7 @@ impl Exporter<'_> {
             }
             ExportSource::Directories(directories) => {
                 let selection = what.selection(false);
-                let shards = directories.live_shards(&selection)?;
-                directories.ensure_known(&shards)?;
-                let (meta, stores) = directories.open()?;
+                let (shards, meta, stores) = directories.open_to_read(&selection)?;
                 let holder = "the data directory".to_owned();
                 let data = Data::read(&meta.data()?)?;
                 let wanted: BTreeSet<ShardPath> = shards.into_iter().collect();
@@ -350,7 +348,7 @@ impl Exporter<'_> {
             survey.add(shard, || gather(shard, gathering))?;
         }
         if !survey.is_damaged && plan.missing.is_empty() {
-            ensure_series_found(&self.sought, &plan.holder)?;
+            ensure_series_found(&self.sought, self.options.what.bounds(), &plan.holder)?;
         }
         Ok(Some(survey.schema))
     }
@@ -385,7 +383,7 @@ impl Exporter<'_> {
         }
         // Of what is damaged, nobody knows which series are in it.
         if self.missing.is_empty() {
-            ensure_series_found(&self.sought, &plan.holder)?;
+            ensure_series_found(&self.sought, self.options.what.bounds(), &plan.holder)?;
         }
         let findings = std::mem::take(&mut self.findings).into_iter();
         let of_all = |reason| Shortfall {

@@ -4,10 +4,12 @@
 //! Both read a backup ([`source`]) and check all that is meant ([`check`]) before anything
 //! takes its place or is sent.
 
+mod absent;
 #[cfg(test)]
 mod agreement_tests;
 mod check;
 mod checked_shard;
+mod extent;
 mod live;
 mod lost;
 mod members;
@@ -25,6 +27,7 @@ mod statement_options;
 mod types;
 
 pub(super) use check::{RestoreChecks, ShardChecker};
+pub(super) use extent::SetExtent;
 pub(crate) use live::live_journal_schema;
 pub use live::{LiveOptions, restore_live};
 pub use lost::{Lost, LostKind, LostList};

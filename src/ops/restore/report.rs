@@ -1,5 +1,6 @@
 //! What both kinds of restore check, count and tell in the same way.
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub struct RestoreReport {
     pub read_back: Option<usize>,
     /// What of the selection is not in the backup, or was not restored.
     pub missing: Vec<Shortfall>,
+    /// The shards among these that were restored in part, by their names in the backup.
+    pub in_part: BTreeSet<String>,
     /// What became of the backup's users, where they were to be added.
     pub users: Option<UserCount>,
     /// What was applied over HTTP, or for a dry run would be; none where nothing was to be.
@@ -55,6 +58,7 @@ impl RestoreReport {
     /// What comes of a restore into so many shards of a running server, before anything is sent.
     pub(super) fn of_live(source: &Source, shards: &[CheckedShard], targets: usize) -> Self {
         let sizes = || shards.iter().flat_map(CheckedShard::tsm_files);
+        let missing = missing(&source.chains.missing, shards, None);
         Self {
             set: source.set.clone(),
             shards: targets,
@@ -63,7 +67,8 @@ impl RestoreReport {
             metastore: None,
             metastore_bytes: 0,
             read_back: None,
-            missing: missing(&source.chains.missing, shards, None),
+            in_part: in_part(&missing, shards),
+            missing,
             users: None,
             applied: None,
             lost: None,
@@ -76,6 +81,8 @@ impl RestoreReport {
 /// What came into a database that a server had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergeReport {
+    /// The database, as it is called on the server.
+    pub database: String,
     /// Whose value counts where both have one.
     pub on_conflict: ConflictRule,
     /// Retention policies that were made, or for a dry run, would be.
@@ -134,6 +141,19 @@ pub(super) fn missing(
         .chain(undecided)
         .chain(lost)
         .collect()
+}
+
+/// The names of the shards of which some is missing, and some is restored.
+pub(super) fn in_part(missing: &[Shortfall], shards: &[CheckedShard]) -> BTreeSet<String> {
+    let named: HashSet<&str> = missing
+        .iter()
+        .filter_map(|of| of.shard.as_deref())
+        .collect();
+    let restored = shards
+        .iter()
+        .filter(|shard| shard.files.iter().next().is_some());
+    let restored = restored.map(|shard| shard.source.to_string());
+    restored.filter(|name| named.contains(&**name)).collect()
 }
 
 /// How many of the shards have deletes that are not yet compacted.

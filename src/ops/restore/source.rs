@@ -5,22 +5,22 @@ use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::extent::SetExtent;
 use super::selection::RestoreSelection;
 use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::influxd_dir::ensure_directory_name;
 use crate::metastore::regroup::NewGroup;
 use crate::metastore::{Data, Shard};
+use crate::ops::Shortfall;
 use crate::ops::losses::newest_holding;
 use crate::ops::selection::select;
-use crate::ops::{Shortfall, grouped};
 use crate::repository::{
     BackupFile, Catalog, ChainContext, Chains, Gap, Held, Location, Missing, Selection, Set, SetId,
     ShardChain, steadily,
 };
 use crate::shard::ShardPath;
 use crate::sizes::total;
-use crate::text::{first_of, name_list, plural};
 use crate::time::Bounds;
 use crate::wire::MetaBlob;
 
@@ -41,6 +41,8 @@ pub(in crate::ops) struct Source {
     /// The databases that come back: those that are meant, but for those of which the backup holds
     /// nothing.
     pub databases: Vec<String>,
+    /// What the set is of, of what is meant.
+    pub extent: SetExtent,
     /// The shards that are meant, without those of deleted groups.
     pub live: Vec<Shard>,
     /// Their files.
@@ -304,28 +306,10 @@ impl Source {
             chains = Restorable::find(catalog, context, &live, &data, selection)?;
         }
         ensure_known(catalog, at, &chains)?;
-        // An empty database is as good as any other, if it was asked for.
-        let unasked: BTreeSet<&str> = chains
-            .unasked
-            .iter()
-            .map(|shard| &*shard.database)
-            .collect();
-        let found: BTreeSet<&str> = chains
-            .found
-            .iter()
-            .map(|(shard, _)| &*shard.database)
-            .collect();
-        let asked = |name: &str| {
-            chosen
-                .record()
-                .is_none_or(|record| record.selection.takes_database(name))
-        };
-        let comes_back =
-            |name: &&str| found.contains(name) || (!unasked.contains(name) && asked(name));
+        let extent = SetExtent::of(chosen, &chains);
         let names = data.databases.iter().map(|database| database.name.as_str());
         let databases = names
-            .filter(|name| selection.takes_database(name))
-            .filter(comes_back)
+            .filter(|name| selection.takes_database(name) && extent.has_database(name))
             .map(str::to_owned)
             .collect();
         let mut source = Self {
@@ -336,6 +320,7 @@ impl Source {
             data,
             groups: None,
             databases,
+            extent,
             live,
             chains,
         };
@@ -366,29 +351,6 @@ impl Source {
                 .into());
         }
         Ok(())
-    }
-
-    /// Counts shards that no set was asked for as missing, where the restore was asked for them by
-    /// name. Else it is asked for what the backup holds, and they are left empty, with a warning.
-    fn count_unasked(&mut self, selection: &Selection) {
-        let mut absent: Vec<&ShardPath> = Vec::new();
-        if selection.database.is_some() || selection.shard.is_some() {
-            absent.extend(&self.chains.unasked);
-        }
-        // One that may have been empty, and was asked for by its id all the same.
-        if selection.shard.is_some() {
-            absent.extend(&self.chains.early);
-        }
-        if !absent.is_empty() {
-            let absent: Vec<String> = absent.into_iter().map(ShardPath::to_string).collect();
-            let reason = format!(
-                "not in this backup: {} (set {} was made without)",
-                name_list(&absent),
-                self.set
-            );
-            let shard = None;
-            self.chains.missing.push(Shortfall { shard, reason });
-        }
     }
 
     /// The shards that have files, each with what it will be called; `new_id` finds the id it gets.
@@ -425,110 +387,6 @@ impl Source {
             })
         });
         planned.collect()
-    }
-
-    /// Tells what does not come back, or may come back although it was deleted.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NoBackup`] when no shard that is meant is there.
-    pub(crate) fn report_missing(
-        &self,
-        catalog: &Catalog,
-        selection: &Selection,
-        context: Context<'_>,
-    ) -> Result<()> {
-        let Restorable { found, missing, .. } = &self.chains;
-        let merged = found.iter().filter(|(_, chain)| chain.len() > 1).count();
-        if merged > 0 {
-            context.warn(format!(
-                "{} put together from a backup and later increments: points that were deleted on the server in between can \
-                 come back",
-                plural(merged, "shard")
-            ));
-        }
-        if found.is_empty() && !(missing.is_empty() && self.chains.unasked.is_empty()) {
-            let directory = catalog.place();
-            let unasked = self.chains.unasked.iter().map(ShardPath::to_string);
-            // Those with a reason come first.
-            let absent: Vec<String> = missing
-                .iter()
-                .map(ToString::to_string)
-                .chain(unasked)
-                .collect();
-            let message = format!(
-                "{directory} holds none of the shards asked for: {}",
-                first_of(&absent)
-            );
-            return Err(ErrorKind::NoBackup
-                .error(message)
-                .hint("snap info PATH SET shows what a set holds")
-                .into());
-        }
-        if found.is_empty() && !self.is_part {
-            self.ensure_something(catalog, selection, context)?;
-        }
-        grouped(missing).iter().for_each(|text| context.warn(text));
-        self.report_left_empty(context);
-        Ok(())
-    }
-
-    /// Refuses to restore a set without any shard where another has some: a server that came up
-    /// without its data is backed up like any other, and nobody wants that set.
-    fn ensure_something(
-        &self,
-        catalog: &Catalog,
-        selection: &Selection,
-        context: Context<'_>,
-    ) -> Result<()> {
-        let set = &self.set;
-        let Some((other, count)) = newest_holding(catalog, self.at, selection) else {
-            context.warn(format!(
-                "set {set} holds no points of what is restored, and no other set does: the metastore is all there is"
-            ));
-            return Ok(());
-        };
-        let (directory, id) = (catalog.place(), &other.id);
-        let fault = ErrorKind::NoBackup.error(format!(
-            "set {set} of {directory} holds no points of what is restored; the newest set that holds any is {id}, with {}",
-            plural(count, "shard")
-        ));
-        Err(fault
-            .hint(format!("write {id} behind PATH to restore that; -metadir without -datadir restores the metastore of {set} alone"))
-            .into())
-    }
-
-    /// Says which databases come back in part, or without a point, because the backup was made of
-    /// others.
-    fn report_left_empty(&self, context: Context<'_>) {
-        let restored: BTreeSet<&str> = self
-            .chains
-            .found
-            .iter()
-            .map(|(shard, _)| &*shard.database)
-            .collect();
-        let unasked = self
-            .chains
-            .unasked
-            .iter()
-            .filter(|shard| shard.database != "_internal");
-        let (part, empty): (Vec<&ShardPath>, Vec<&ShardPath>) =
-            unasked.partition(|shard| restored.contains(&*shard.database));
-        let part: Vec<String> = part.iter().map(ToString::to_string).collect();
-        let empty: BTreeSet<String> = empty
-            .iter()
-            .map(|shard| format!("'{}'", shard.database))
-            .collect();
-        let empty: Vec<String> = empty.into_iter().collect();
-        for (what, names) in [("shards", part), ("databases", empty)] {
-            if !names.is_empty() {
-                let message = format!(
-                    "the metastore also names {what} of which this backup holds nothing: {}",
-                    name_list(&names)
-                );
-                context.warn(message);
-            }
-        }
     }
 }
 

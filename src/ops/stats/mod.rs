@@ -139,7 +139,7 @@ fn of_set(
 }
 
 fn of_server(client: &Client, options: &StatsOptions, context: Context<'_>) -> Result<StatsReport> {
-    let open = OpenShards::of(client, &options.selection, context)?;
+    let open = OpenShards::told_of(client, &options.selection, context)?;
     // What is not in files yet makes no difference to what takes up space.
     let asker = ShardAsker::new(client, options.retries, Rule::Any);
     let jobs = open.shards.into_iter().map(|shard| ShardJob {
@@ -156,9 +156,7 @@ fn of_directories(
     options: &StatsOptions,
     context: Context<'_>,
 ) -> Result<StatsReport> {
-    let shards = directories.live_shards(&options.selection)?;
-    directories.ensure_known(&shards)?;
-    let (meta, local) = directories.open()?;
+    let (shards, meta, local) = directories.open_to_read(&options.selection)?;
     let data = Data::read(&meta.data()?)?;
     let wanted: HashSet<ShardPath> = shards.into_iter().collect();
     let meant = data
@@ -248,7 +246,7 @@ impl<'a> Counter<'a> {
         report.missing.splice(0..0, self.missing);
         // Of what is damaged or missing, nobody knows which series are in it.
         if report.missing.is_empty() && report.damage.is_empty() {
-            ensure_series_found(&self.sought, holder)?;
+            ensure_series_found(&self.sought, None, holder)?;
         }
         let tally = self.tally.into_inner();
         let counted = tally.unwrap_or_else(PoisonError::into_inner).counted();

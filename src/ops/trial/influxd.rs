@@ -4,6 +4,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::cancel::Cancel;
@@ -173,6 +175,26 @@ impl Influxd {
 impl Drop for Influxd {
     fn drop(&mut self) {
         self.end_child();
+    }
+}
+
+/// Makes sure that there is such a program, before the hours that a restore can take.
+///
+/// # Errors
+///
+/// Where there is none.
+pub(super) fn ensure_program(program: &Path) -> Result<()> {
+    let is_program = |path: &Path| access(path, Access::EXEC_OK).is_ok() && path.is_file();
+    let is_there = match program.as_os_str().as_bytes().contains(&b'/') {
+        true => is_program(program),
+        false => {
+            let path = env::var_os("PATH").unwrap_or_default();
+            env::split_paths(&path).any(|directory| is_program(&directory.join(program)))
+        }
+    };
+    match is_there {
+        true => Ok(()),
+        false => Err(failed(program, "there is no such program")),
     }
 }
 

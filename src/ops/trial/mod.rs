@@ -93,6 +93,9 @@ impl<'a> Trial<'a> {
     ///
     /// When it cannot be made, or lacks room.
     pub fn prepare(options: &'a TrialOptions, context: Context<'_>) -> Result<Self> {
+        if let Some(program) = &options.influxd {
+            influxd::ensure_program(program)?;
+        }
         let scratch = scratch_dir();
         let directory =
             private_dir_named(&scratch, PREFIX).map_err(|error| scratch_error(&scratch, error))?;
@@ -142,7 +145,7 @@ impl<'a> Trial<'a> {
                 });
             }
         };
-        let mut comparison = match &self.options.influxd {
+        let comparison = match &self.options.influxd {
             None => {
                 let directories = self.directories();
                 self.compare(&DiffSource::Directories(&directories), quiet)?
@@ -164,10 +167,6 @@ impl<'a> Trial<'a> {
                 compared
             }
         };
-        // The metastore is that of the set, which names databases too of which nothing was backed
-        // up.
-        let policies = &mut comparison.policies;
-        policies.retain(|policy| policy.only_in == Side::A);
         Ok(TrialReport {
             set: Some(restored.set.clone()),
             refusal: None,
@@ -204,6 +203,8 @@ impl<'a> Trial<'a> {
             index: IndexKind::Inmem,
             apply_deletes: true,
             skip_damaged: false,
+            // What the set is not of is no loss.
+            tell_left_empty: false,
             // Nobody is asked: there is no metastore in the directory to compare with.
             host: Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 8088))),
             jobs: self.options.jobs,

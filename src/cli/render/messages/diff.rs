@@ -62,9 +62,11 @@ pub(crate) enum DiffState {
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[schemars(inline)]
 pub(crate) struct PointCounts {
-    /// Series of both sides, each counted in each shard.
+    /// Series of both sides, each once in a retention policy.
     #[serde(rename = "series_count")]
-    pub(crate) series: u64,
+    series: u64,
+    /// Whether that is an estimate, as there are very many.
+    series_is_estimate: bool,
     /// Points that are the same on both sides.
     #[serde(rename = "same_point_count")]
     pub(crate) same: u64,
@@ -85,11 +87,18 @@ impl PointCounts {
         let sum = |count: fn(&MeasurementDiff) -> u64| measurements.iter().map(count).sum();
         Self {
             series: sum(|of| of.series),
+            series_is_estimate: measurements.iter().any(|of| of.series_is_estimate),
             same: sum(|of| of.same_points),
             only_in_a: sum(|of| of.only_in_a.points),
             only_in_b: sum(|of| of.only_in_b.points),
             different: sum(|of| of.different.points),
         }
+    }
+
+    /// How many series, marked where that is an estimate.
+    pub(crate) fn series(&self) -> String {
+        let mark = if self.series_is_estimate { "~" } else { "" };
+        format!("{mark}{} series", self.series)
     }
 
     /// Whether all points are the same.
@@ -192,10 +201,10 @@ impl<'a> DiffSummary<'a> {
             false => " the same,",
         };
         format!(
-            "{verdict}: {faults}{}{}{same} in {} series; {} of A, {} of B, {}",
+            "{verdict}: {faults}{}{}{same} in {}; {} of A, {} of B, {}",
             self.counts.differences(["A", "B"]),
             plural(self.counts.same, "point"),
-            self.counts.series,
+            self.counts.series(),
             plural(self.a.shards, "shard"),
             plural(self.b.shards, "shard"),
             seconds(self.seconds.0)

@@ -1,5 +1,7 @@
 //! The end of a backup or restore.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -104,6 +106,9 @@ pub(crate) struct RunSummary<'a> {
     /// The server that was restored into.
     #[serde(skip)]
     host: Option<&'a str>,
+    /// The database of a server that was merged into.
+    #[serde(skip)]
+    merged_into: Option<&'a str>,
 }
 
 /// How many statements a server took, with those of which it had the result already.
@@ -137,6 +142,8 @@ impl AppliedMessage {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(inline)]
 struct MergedMessage {
+    /// The database, as it is called on the server.
+    database: String,
     /// The retention policy, as it is called on the server.
     retention_policy: String,
     /// The shard's id on the server; null where it would be made.
@@ -161,6 +168,7 @@ struct MergedMessage {
 impl From<&MergedShard> for MergedMessage {
     fn from(shard: &MergedShard) -> Self {
         Self {
+            database: shard.path.database.to_string(),
             retention_policy: shard.path.retention_policy.to_string(),
             shard: (shard.path.id > 0).then_some(shard.path.id),
             start: from_nanos(shard.start),
@@ -178,6 +186,8 @@ impl From<&MergedShard> for MergedMessage {
 struct Shortfalls<'a> {
     missing: &'a [Shortfall],
     unproven: &'a [Shortfall],
+    /// How many shards were restored in part.
+    in_part: usize,
 }
 
 impl Message for RunSummary<'_> {
@@ -226,8 +236,10 @@ impl<'a> RunSummary<'a> {
             shortfalls: Shortfalls {
                 missing: &report.missing,
                 unproven: &report.unproven,
+                in_part: 0,
             },
             host: None,
+            merged_into: None,
         }
     }
 
@@ -280,8 +292,10 @@ impl<'a> RunSummary<'a> {
             shortfalls: Shortfalls {
                 missing: &report.missing,
                 unproven: &[],
+                in_part: report.in_part.len(),
             },
             host,
+            merged_into: merge.map(|merge| merge.database.as_str()),
         }
     }
 
@@ -302,7 +316,9 @@ impl<'a> RunSummary<'a> {
             RunCommand::Restore => vec![("restored", self.shards), missing],
         };
         shards.extend(self.lost_shards.map(|lost| ("lost", lost)));
-        let Shortfalls { missing, unproven } = self.shortfalls;
+        let Shortfalls {
+            missing, unproven, ..
+        } = self.shortfalls;
         Tally {
             set: self.set.map(str::to_owned),
             bytes: Some(self.bytes),
@@ -316,7 +332,9 @@ impl<'a> RunSummary<'a> {
 
     /// What is missing, or may be: a line for all shards with the same reason.
     pub(crate) fn lacks(&self) -> impl Iterator<Item = String> {
-        let Shortfalls { missing, unproven } = self.shortfalls;
+        let Shortfalls {
+            missing, unproven, ..
+        } = self.shortfalls;
         let missing = grouped(missing).into_iter();
         let unproven = grouped(unproven).into_iter();
         missing
@@ -435,6 +453,10 @@ impl<'a> RunSummary<'a> {
             if written > 0 {
                 parts.push(format!("{} written through HTTP", plural(written, "point")));
             }
+            parts.extend(
+                self.merged_into
+                    .map(|name| format!("into database '{name}'")),
+            );
             let rule = self.on_conflict.unwrap_or_default();
             parts.push(format!("on conflict the {rule}'s value"));
         }
@@ -448,12 +470,24 @@ impl<'a> RunSummary<'a> {
     }
 
     fn lacking(&self) -> impl Iterator<Item = String> {
+        let in_part = self.shortfalls.in_part;
         let counts = [
-            (self.missing.len(), "missing"),
+            (in_part, "of them in part"),
+            (self.missing_shards().saturating_sub(in_part), "missing"),
             (self.unproven.len(), "unproven"),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
         counts.map(|(count, what)| format!("{count} {what}"))
+    }
+
+    /// How many shards something is missing of; what is not told of one shard counts as one.
+    fn missing_shards(&self) -> usize {
+        let missing = self.shortfalls.missing;
+        let shards: HashSet<&str> = missing
+            .iter()
+            .filter_map(|of| of.shard.as_deref())
+            .collect();
+        shards.len() + missing.iter().filter(|of| of.shard.is_none()).count()
     }
 }
 

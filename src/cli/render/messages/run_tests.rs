@@ -1,5 +1,6 @@
 //! The last line of a backup and of a restore, and what it is made of.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ fn restore() -> RestoreReport {
         lost: None,
         merge: None,
         missing: Vec::new(),
+        in_part: BTreeSet::new(),
         elapsed: Duration::from_millis(700),
     }
 }
@@ -207,6 +209,25 @@ fn a_restore_counts_what_the_backup_counted() {
     assert_eq!(
         told_restore(&metastore, None, true),
         "dry run: would restore set 20261126T145201Z from /backups/inc: 6.5 KiB, /lib/meta/meta.db"
+    );
+}
+
+#[test]
+fn a_shard_that_was_restored_in_part_is_not_counted_as_missing() {
+    let lost = |shard: &str, reason| Shortfall::of_shard(shard, reason);
+    let report = RestoreReport {
+        missing: vec![
+            lost("db/autogen/1", "no values of two fields"),
+            lost("db/autogen/1", "damaged, and not restored: 1 TSM file"),
+            lost("db/autogen/2", "its file is gone"),
+        ],
+        in_part: BTreeSet::from(["db/autogen/1".to_owned()]),
+        ..restore()
+    };
+    let told = told_restore(&report, None, false);
+    assert!(
+        told.contains(": 3 shards, 1 of them in part, 1 missing, 5 files, "),
+        "{told}"
     );
 }
 

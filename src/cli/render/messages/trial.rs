@@ -103,10 +103,10 @@ impl<'a> TrialResult<'a> {
             None => String::new(),
         };
         format!(
-            "{verdict}: {}{} the same in {} series, {}, {}{by}, {}",
+            "{verdict}: {}{} the same in {}, {}, {}{by}, {}",
             self.counts.differences(["the set", "what was restored"]),
             plural(self.counts.same, "point"),
-            self.counts.series,
+            self.counts.series(),
             plural(self.shards, "shard"),
             size(self.bytes),
             self.seconds

@@ -148,6 +148,9 @@ pub(crate) struct VerifySummary<'a> {
     restored: Option<bool>,
     /// How long it took, in seconds.
     seconds: Seconds,
+    /// What came of the restore on trial.
+    #[serde(skip)]
+    trial: Option<TrialState>,
 }
 
 impl Message for VerifySummary<'_> {
@@ -174,6 +177,7 @@ impl<'a> VerifySummary<'a> {
             gaps: report.gaps,
             restored: trial.map(|trial| trial.state == TrialState::Same),
             seconds: Seconds(report.elapsed),
+            trial: trial.map(|trial| trial.state),
         }
     }
 
@@ -190,8 +194,15 @@ impl<'a> VerifySummary<'a> {
         let values = self
             .values
             .map(|count| format!(", {}", plural(count, "value")));
+        // The exit code is that of all three.
+        let trial = match self.trial {
+            None | Some(TrialState::Same) => "",
+            Some(TrialState::NotRestored) => "not restored; in the files, ",
+            Some(TrialState::Incomplete) => "restored in part; in the files, ",
+            Some(TrialState::Different) => "restored and not the same; in the files, ",
+        };
         format!(
-            "{faults}{gaps} in {}: {}, {}{}, {} in {}",
+            "{trial}{faults}{gaps} in {}: {}, {}{}, {} in {}",
             plural(self.sets, "set"),
             plural(self.shards, "shard file"),
             plural(self.tsm_files, "TSM file"),

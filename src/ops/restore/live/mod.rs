@@ -124,6 +124,7 @@ impl Live<'_> {
                 Ok(((source, targets, planned), sets))
             })?;
         source.report_missing(&catalog, &selection, context)?;
+        source.report_left_empty(context);
         source.report_regrouping(self.what, context)?;
         let server_metastore = self.metastore()?;
         if let Some(api) = api {

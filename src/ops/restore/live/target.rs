@@ -127,7 +127,7 @@ impl Live<'_> {
             scratch: scratch_dir(),
         };
         let shards = check(catalog, planned, &checks, self.options.jobs, self.context)?;
-        ensure_series_found(&checks.series, &format!("set {set}"))?;
+        ensure_series_found(&checks.series, self.what.bounds(), &format!("set {set}"))?;
         ensure_influxd_opens_names(&shards)?;
         Ok((checks, shards))
     }

@@ -28,7 +28,7 @@ use super::check::{RestoreChecks, check};
 use super::checked_shard::CheckedShard;
 use super::one_type::{OfBackup, ensure_one_type};
 use super::regrouping::cut_shards;
-use super::report::{RestoreReport, missing};
+use super::report::{RestoreReport, in_part, missing};
 use super::rewrite::Left;
 use super::source::{planned, sets_of};
 use crate::context::Context;
@@ -88,6 +88,7 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
         );
     }
     let metastore = plan.metastore.as_ref().zip(options.metadir.as_ref());
+    let missing = missing(&plan.missing, &shards, plan.lost.as_deref());
     Ok(RestoreReport {
         set: plan.set,
         shards: plan.targets.as_ref().map_or(shards.len(), Vec::len),
@@ -96,7 +97,8 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
         metastore: metastore.map(|(_, metadir)| metadir.join("meta.db")),
         metastore_bytes: metastore.map_or(0, |(metastore, _)| metastore.bytes.len() as u64),
         read_back: None,
-        missing: missing(&plan.missing, &shards, plan.lost.as_deref()),
+        in_part: in_part(&missing, &shards),
+        missing,
         users: plan.users,
         applied: None,
         lost: plan.lost,
@@ -116,7 +118,11 @@ fn dry_run(
     let checks = options.checks(scratch_dir());
     let planned = std::mem::take(&mut plan.shards);
     let shards = check(catalog, planned, &checks, options.jobs, context)?;
-    ensure_series_found(&checks.series, &format!("set {}", plan.set))?;
+    ensure_series_found(
+        &checks.series,
+        options.what.bounds(),
+        &format!("set {}", plan.set),
+    )?;
     regroup_in_backup(catalog, plan, &shards, &checks, options, context)?;
     target::ensure_opens(&shards, options, context)?;
     let cut = cut_shards(plan.targets.iter().flatten());

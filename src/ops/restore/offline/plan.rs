@@ -151,6 +151,9 @@ pub(super) fn plan(
     };
     if options.datadir.is_some() {
         source.report_missing(catalog, &selection, context)?;
+        if options.tell_left_empty {
+            source.report_left_empty(context);
+        }
         source.report_regrouping(&options.what, context)?;
     }
     Ok(RestorePlan {

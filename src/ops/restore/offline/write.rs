@@ -83,7 +83,11 @@ fn write_below(
         context,
     };
     let written = unpacker.unpack(planned).and_then(|(shards, left)| {
-        ensure_series_found(&checks.series, &format!("set {}", plan.set))?;
+        ensure_series_found(
+            &checks.series,
+            options.what.bounds(),
+            &format!("set {}", plan.set),
+        )?;
         target::ensure_opens(&shards, options, context)?;
         let left = match plan.targets.clone() {
             Some(targets) => put_together(&unpacker, plan, targets, &shards)?,

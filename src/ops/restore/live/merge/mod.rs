@@ -77,6 +77,7 @@ pub(super) fn restore_into_database(
             Ok(((source, planned), sets))
         })?;
     source.report_missing(&catalog, &selection, context)?;
+    source.report_left_empty(context);
     let ready = merge.ready(catalog, source, planned)?;
     run.ensure_same_server(live, &ready.server_metastore)?;
     live.report_left_out(&ready.source, &ready.shards)?;
@@ -84,6 +85,7 @@ pub(super) fn restore_into_database(
     let merged = ready.targets.iter().map(MergedShard::of);
     let mut report = RestoreReport {
         merge: Some(MergeReport {
+            database: live.new_names(&ready.source).swap_remove(0),
             on_conflict: merge.rule,
             new_policies: ready.new_policies.len(),
             shards: merged.collect(),
