@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::ops::MadeSet;
+use crate::ops::{ConflictRule, MadeSet, MergeReport};
 use crate::repository::SetId;
 
 const ID: &str = "20261126T145201Z";
@@ -229,6 +229,23 @@ fn a_shard_that_was_restored_in_part_is_not_counted_as_missing() {
         told.contains(": 3 shards, 1 of them in part, 1 missing, 5 files, "),
         "{told}"
     );
+}
+
+#[test]
+fn a_merge_names_its_database() {
+    let report = RestoreReport {
+        merge: Some(MergeReport {
+            database: "telegraf".to_owned(),
+            on_conflict: ConflictRule::Server,
+            new_policies: 0,
+            shards: Vec::new(),
+        }),
+        metastore: None,
+        ..restore()
+    };
+    let told = told_restore(&report, Some("db:8088"), false);
+    let named = "into database 'telegraf', on conflict the server's value, ";
+    assert!(told.contains(named), "{told}");
 }
 
 #[test]
