@@ -1,6 +1,7 @@
 //! `snap restore` as it is typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -158,6 +159,21 @@ pub(crate) struct RestoreArgs {
         hide_short_help = true
     )]
     on_conflict: Option<ConflictArg>,
+    /// With -online -merge, how long to ask a busy server for a shard
+    ///
+    /// Until it has written the shard to its files, it is asked again and again. After this long, the
+    /// shard is taken as it comes, and a warning says what that can mean.
+    #[arg(
+        long,
+        default_value = "2m",
+        value_name = "DURATION",
+        value_parser = values::wait,
+        requires = "merge",
+        conflicts_with_all = ["metadir", "datadir"],
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    flush_timeout: Duration,
     /// Add the backup's users to the target's, with their passwords
     ///
     /// With -merge, or with -metadir alone. A user that is there already keeps password and rights.
@@ -395,6 +411,7 @@ impl RestoreArgs {
                     ConflictArg::Backup => ConflictRule::Backup,
                     ConflictArg::Server => ConflictRule::Server,
                 }),
+                flush_timeout: self.flush_timeout,
             }),
             false => None,
         };

@@ -179,6 +179,9 @@ impl HttpApi {
         if received.status == StatusCode::NO_CONTENT {
             return Ok(Written::All);
         }
+        if received.status == StatusCode::PAYLOAD_TOO_LARGE {
+            return Ok(Written::TooLarge);
+        }
         if received.status.is_success() {
             return Err(self
                 .no_influxd("it does not answer as influxd does to points")

@@ -116,4 +116,6 @@ pub enum Written {
         /// Why, in its words.
         why: String,
     },
+    /// It has none of them: they are more bytes than it takes at a time.
+    TooLarge,
 }

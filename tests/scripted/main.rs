@@ -18,6 +18,8 @@ mod faults;
 mod incremental;
 // `-limit-rate`.
 mod limit_rate;
+// `snap restore -online -merge` into servers of 1.8 and 1.12.
+mod merging;
 // Portable backups: damage found before a restore, and failures that leave no manifest.
 mod portable_faults;
 // `snap serve` and clients that misbehave.

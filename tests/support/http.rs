@@ -83,6 +83,31 @@ pub fn percent_encode(text: &str) -> String {
         })
 }
 
+/// Undoes [`percent_encode`], and the `+` of forms.
+pub fn percent_decode(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        match (byte, after) {
+            (b'%', [high, low, after @ ..]) => {
+                let digits = String::from_utf8_lossy(&[*high, *low]).into_owned();
+                bytes.push(u8::from_str_radix(&digits, 16).expect("two digits"));
+                rest = after;
+            }
+            (b'+', _) => bytes.push(b' '),
+            _ => bytes.push(*byte),
+        }
+    }
+    String::from_utf8(bytes).expect("a text in UTF-8")
+}
+
+/// The value of a name in a query string or a form.
+pub fn form_value(form: &str, name: &str) -> Option<String> {
+    let mut pairs = form.split('&').filter_map(|pair| pair.split_once('='));
+    let found = pairs.find(|(key, _)| *key == name);
+    found.map(|(_, value)| percent_decode(value))
+}
+
 /// Takes a response apart; `None` if it is cut short or malformed.
 fn parse(response: &[u8], is_of_head: bool) -> Option<Response> {
     let end = find(response, b"\r\n\r\n")?;

@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a peer waits between its last byte and a reset, so that the bytes are not lost to it.
 const BEFORE_RESET: Duration = Duration::from_millis(30);
 
+/// The type of an upload.
+const UPLOAD: u8 = 7;
+
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -25,19 +28,23 @@ pub enum End {
     Rst,
 }
 
-/// Reads the mux byte, a type byte if there is one, and JSON up to its newline; `None` when the
-/// client went away before.
+/// Reads the mux byte, a type byte if there is one, and JSON up to its newline, or the id of the
+/// shard that an upload is for; `None` when the client went away before.
 pub fn read_request(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut raw = Vec::new();
     let mut byte = [0];
     // No type byte has the value of a newline, and JSON holds none, so the first one ends the
     // request.
-    while raw.last() != Some(&b'\n') {
+    let is_upload = |raw: &[u8]| raw.get(1) == Some(&UPLOAD);
+    while raw.last() != Some(&b'\n') || is_upload(&raw) {
         if stream.read(&mut byte)? == 0 {
             return Ok(None);
         }
         raw.push(byte[0]);
+        if is_upload(&raw) && raw.len() == 10 {
+            break;
+        }
     }
     Ok(Some(raw))
 }

@@ -43,6 +43,11 @@ impl Request {
         named.next().map(|(_, value)| value.as_str())
     }
 
+    /// The path, percent-encoded.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
     /// What S3 calls it, or nearly so.
     pub fn operation(&self) -> &'static str {
         let has = |name: &str| {
@@ -389,7 +394,7 @@ fn accept(mut listener: TcpListener, address: SocketAddr, inner: &Arc<Inner>) {
 }
 
 /// Reads a request; `None` where the client has no more of them.
-fn read_request(client: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
+pub fn read_request(client: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
     let mut line = String::new();
     if client.read_line(&mut line)? == 0 {
         return Ok(None);

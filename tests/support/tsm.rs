@@ -1,6 +1,9 @@
 //! TSM files made by hand, as wrong as a test wants them.
 
+use std::collections::BTreeMap;
+
 use influx_snap::tsm::values::{Points, ValueType, Values};
+use influx_snap::tsm::writer::Writer;
 use influx_snap::tsm::{HEADER, block};
 
 /// A block, and what the index says of it.
@@ -117,4 +120,36 @@ pub fn file(keys: &[Key]) -> Vec<u8> {
     file.extend(index);
     file.extend(at.to_be_bytes());
     file
+}
+
+/// A file of points, each a line of line protocol with one field, an integer or a float.
+pub fn of_lines(lines: &[&str]) -> Vec<u8> {
+    let mut keys: BTreeMap<String, BTreeMap<i64, &str>> = BTreeMap::new();
+    for line in lines {
+        let mut words = line.split(' ');
+        let mut word = || words.next().expect("a series, a field and a time");
+        let (series, field, time) = (word(), word(), word());
+        let (field, value) = field.split_once('=').expect("a value");
+        let points = keys.entry(format!("{series}#!~#{field}")).or_default();
+        points.insert(time.parse().expect("nanoseconds"), value);
+    }
+    let mut writer = Writer::new(Vec::new());
+    for (key, points) in keys {
+        let integers = points
+            .values()
+            .map(|value| value.strip_suffix('i')?.parse().ok());
+        let values = match integers.collect::<Option<Vec<i64>>>() {
+            Some(integers) => Values::Integer(integers),
+            None => {
+                let floats = points.values().map(|value| value.parse().expect("a float"));
+                Values::Float(floats.collect())
+            }
+        };
+        let begun = writer.begin_key(key.as_bytes(), values.value_type());
+        begun.expect("a key");
+        let times = points.into_keys().collect();
+        let written = writer.points(&Points { times, values });
+        written.expect("a block");
+    }
+    writer.finish().expect("a file").0
 }

@@ -1,5 +1,7 @@
 //! How a backup is merged into a database of a running server.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,8 @@ pub struct MergeOptions {
     /// Whose value counts where both have one; where it is not said, the server's, or what an
     /// interrupted merge was told.
     pub on_conflict: Option<ConflictRule>,
+    /// How long a busy server is asked for a shard before that is read as it comes, and told.
+    pub flush_timeout: Duration,
 }
 
 /// Whose value counts where the backup and the database both have one at a time.

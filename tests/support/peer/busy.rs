@@ -39,6 +39,13 @@ pub(super) enum Flushed {
 }
 
 impl Cache {
+    /// All that is in memory and in files.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        let under_way = self.under_way.iter().flat_map(|(_, members)| members);
+        let in_files = self.files.iter().chain(&self.failed);
+        in_files.chain(under_way).chain(&self.cached)
+    }
+
     /// A flush begins by itself, where it is time.
     fn begin(&mut self) {
         if self.under_way.is_none()
@@ -106,7 +113,7 @@ pub(super) fn flush(state: &Mutex<State>, id: u64, is_export: bool) -> Flushed {
                 Flushed::Empty
             }
         }
-        Version::V1_8_10 => {
+        Version::V1_8_10 | Version::V1_12 => {
             for nth in 0..3 {
                 if !is_done {
                     sleep(nth);

@@ -1,10 +1,12 @@
 //! Servers that answer from a script: a snapshotter of any version, peers that are none, and a
 //! proxy that cuts replies off.
 
+mod api;
 mod busy;
 mod model;
 mod strangers;
 mod tars;
+mod uploads;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
@@ -25,10 +27,12 @@ use tars::BLOCK;
 // Each test file uses a part of them.
 #[allow(unused_imports)]
 pub use self::{
+    api::{Api, HttpReply},
     busy::Cache,
     model::{Model, Shard, Version},
     strangers::{Crowded, Cut, Door, Manners, Presence, Proxy, Stranger, nobody},
     tars::{MODIFIED, Member, Tar, noise, offsets, tar, tsm},
+    uploads::Upload,
 };
 pub use super::listener::End;
 
@@ -44,6 +48,8 @@ pub enum Asked {
     Info,
     /// A shard, whole or exported.
     Shard(u64),
+    /// To take an upload in: [`Reply::Nothing`] resets the connection, all else is as a server does.
+    Upload(u64),
 }
 
 /// How one request is answered.
@@ -171,6 +177,8 @@ struct State {
     model: Model,
     scripts: HashMap<Asked, VecDeque<Reply>>,
     requests: Vec<Vec<u8>>,
+    uploads: Vec<Upload>,
+    http: api::Http,
 }
 
 /// A scripted snapshotter.
@@ -186,6 +194,8 @@ impl Peer {
             model,
             scripts: HashMap::new(),
             requests: Vec::new(),
+            uploads: Vec::new(),
+            http: api::Http::default(),
         };
         let shared = Arc::new((Mutex::new(state), Condvar::new()));
         let served = Arc::clone(&shared);
@@ -225,6 +235,11 @@ impl Peer {
     /// What it holds now.
     pub fn model(&self) -> Model {
         lock(&self.shared.0).model.clone()
+    }
+
+    /// The uploads that were taken in so far.
+    pub fn uploads(&self) -> Vec<Upload> {
+        lock(&self.shared.0).uploads.clone()
     }
 
     /// The requests so far, as they came.
@@ -284,11 +299,20 @@ fn serve(
         let mut state = lock(&shared.0);
         state.requests.push(raw.clone());
         shared.1.notify_all();
+        if let Some(id) = uploads::shard_of(&raw) {
+            drop(state);
+            return uploads::take(stream, id, &shared.0);
+        }
         let Some(request) = Request::parse(&raw, state.model.version) else {
             let end = state.model.refusal;
             drop(state);
             return finish(stream, end);
         };
+        if let Asked::Shard(id) = request.asked
+            && state.model.finds_disabled(id)
+        {
+            return finish(stream, End::Fin);
+        }
         let is_probe = request.is_probe(state.model.version);
         let reply = match state.scripts.get_mut(&request.asked) {
             Some(script) if is_probe && !script.front().is_some_and(Reply::is_a_state) => None,
@@ -329,6 +353,7 @@ fn body(model: &mut Model, request: &Request, reply: &Reply) -> Option<(ShardPat
     match request.asked {
         Asked::Meta => Some((nowhere, Tar::Bytes(model.meta()))),
         Asked::Info => Some((nowhere, Tar::Bytes(model.info(&request.database)))),
+        Asked::Upload(_) => None,
         Asked::Shard(id) => {
             let modified =
                 Timestamp::from_second(i64::try_from(MODIFIED).expect("a time")).expect("a time");

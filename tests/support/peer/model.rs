@@ -24,12 +24,26 @@ pub enum Version {
     V1_8_3,
     /// Dialect 1.5; a tar without what is not in files after four attempts to flush.
     V1_8_10,
+    /// As before; a new shard group gets the room that the others leave it.
+    V1_12,
 }
 
 impl Version {
     /// Whether it speaks the older dialect.
     pub fn is_old(self) -> bool {
         matches!(self, Self::V1_1 | Self::V1_3)
+    }
+
+    /// The version that its HTTP API says.
+    pub fn number(self) -> &'static str {
+        match self {
+            Self::V1_1 => "1.1.0",
+            Self::V1_3 => "1.3.0",
+            Self::V1_6 => "1.6.7",
+            Self::V1_8_3 => "1.8.3",
+            Self::V1_8_10 => "1.8.10",
+            Self::V1_12 => "1.12.4",
+        }
     }
 }
 
@@ -52,6 +66,8 @@ pub struct Shard {
     pub tar: Tar,
     /// What it has beside, where it is written to.
     pub cache: Option<Cache>,
+    /// How many more requests and writes find it disabled.
+    pub disabled: u32,
 }
 
 impl Shard {
@@ -79,6 +95,7 @@ impl Shard {
             open: true,
             tar,
             cache: None,
+            disabled: 0,
         }
     }
 
@@ -118,7 +135,7 @@ pub fn members(version: Version, path: &ShardPath) -> Vec<Member> {
             );
             members
         }
-        Version::V1_6 | Version::V1_8_3 | Version::V1_8_10 => members,
+        Version::V1_6 | Version::V1_8_3 | Version::V1_8_10 | Version::V1_12 => members,
     }
 }
 
@@ -131,6 +148,14 @@ pub struct Model {
     pub refusal: End,
     /// Its shards, in the order of the metastore.
     pub shards: Vec<Shard>,
+    /// How long the shard groups are that its policies make, in nanoseconds.
+    pub group_duration: i64,
+    /// How many requests and writes find a shard disabled after an upload.
+    pub disabled_after_upload: u32,
+    /// The largest body that its HTTP API takes, in bytes.
+    pub max_body_size: usize,
+    /// What else is in its metastore.
+    pub more: Option<fn(&mut Data)>,
 }
 
 impl Model {
@@ -144,6 +169,10 @@ impl Model {
             version,
             refusal: End::Fin,
             shards,
+            group_duration: HOUR,
+            disabled_after_upload: 0,
+            max_body_size: 25_000_000,
+            more: None,
         }
     }
 
@@ -153,6 +182,65 @@ impl Model {
             .iter_mut()
             .find(|shard| shard.path.id == id)
             .unwrap_or_else(|| panic!("no shard {id}"))
+    }
+
+    /// Whether whoever comes to a shard now finds it disabled.
+    pub(super) fn finds_disabled(&mut self, id: u64) -> bool {
+        let shard = self.shards.iter_mut().find(|shard| shard.path.id == id);
+        let left = shard
+            .map(|shard| &mut shard.disabled)
+            .filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
+    }
+
+    /// The shard of a policy that a point of this time comes into; it is made where there is none.
+    pub fn shard_for(&mut self, database: &str, policy: &str, time: i64) -> &mut Shard {
+        let is_of = |shard: &&Shard| {
+            shard.path.database == *database
+                && shard.path.retention_policy == *policy
+                && shard.named
+                && shard.deleted_at == 0
+        };
+        let groups = self.shards.iter().filter(is_of);
+        let groups: Vec<(i64, i64, u64)> =
+            groups.map(|of| (of.start, of.end, of.path.id)).collect();
+        let here = groups
+            .iter()
+            .find(|(start, end, _)| (*start..*end).contains(&time));
+        if let Some((.., id)) = here {
+            return self.shard(*id);
+        }
+        // Pieces of the year 1 and of 1970 begin alike, as long as they divide a day.
+        let mut start = time.div_euclid(self.group_duration) * self.group_duration;
+        let mut end = start + self.group_duration;
+        if self.version == Version::V1_12 {
+            for (other_start, other_end, _) in groups {
+                if other_end <= time {
+                    start = start.max(other_end);
+                } else {
+                    end = end.min(other_start);
+                }
+            }
+        }
+        let id = self
+            .shards
+            .iter()
+            .map(|shard| shard.path.id)
+            .max()
+            .unwrap_or(0)
+            + 1;
+        let path = ShardPath {
+            database: database.into(),
+            retention_policy: policy.into(),
+            id,
+        };
+        self.shards.push(Shard {
+            start,
+            end,
+            cache: Some(Cache::default()),
+            ..Shard::with_tar(path, Tar::Bytes(tar(&[])))
+        });
+        self.shard(id)
     }
 
     /// The metastore.
@@ -177,10 +265,13 @@ impl Model {
                 }],
                 truncated_at: None,
             };
-            let groups = &mut policy(&mut data, &shard.path).shard_groups;
+            let groups = &mut policy(&mut data, &shard.path, self.group_duration).shard_groups;
             if shard.named {
                 groups.push(group);
             }
+        }
+        if let Some(more) = self.more {
+            more(&mut data);
         }
         data
     }
@@ -222,7 +313,11 @@ impl Model {
 }
 
 /// The policy of a shard, made where it is absent.
-fn policy<'a>(data: &'a mut Data, path: &ShardPath) -> &'a mut RetentionPolicyInfo {
+fn policy<'a>(
+    data: &'a mut Data,
+    path: &ShardPath,
+    group_duration: i64,
+) -> &'a mut RetentionPolicyInfo {
     let database = match data
         .databases
         .iter()
@@ -249,7 +344,7 @@ fn policy<'a>(data: &'a mut Data, path: &ShardPath) -> &'a mut RetentionPolicyIn
             let name = path.retention_policy.to_string();
             policies.push(RetentionPolicyInfo {
                 name,
-                shard_group_duration: HOUR,
+                shard_group_duration: group_duration,
                 replica_n: 1,
                 ..RetentionPolicyInfo::default()
             });

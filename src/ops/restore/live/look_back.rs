@@ -32,6 +32,14 @@ pub(super) enum OnServer {
     Other,
 }
 
+/// What a shard of a server has to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    Anything,
+    /// Files: servers 1.8.0 to 1.8.4 send none while they are busy, and are asked again.
+    Files,
+}
+
 impl Live<'_> {
     /// Asks the server for the shard, and compares names, sizes and CRC-32 of its files with what
     /// it is to hold.
@@ -40,7 +48,7 @@ impl Live<'_> {
         shard: &UploadShard<'_>,
         filtered: &[FilteredFiles],
     ) -> Result<OnServer> {
-        let answer = self.files_on_server(shard)?;
+        let answer = self.files_on_server(shard, Holds::Anything)?;
         let mut on_server: BTreeMap<&str, (u64, u32)> = answer
             .iter()
             .filter(|(name, ..)| name.ends_with(".tsm"))
@@ -74,6 +82,7 @@ impl Live<'_> {
     pub(super) fn files_on_server(
         &self,
         shard: &UploadShard<'_>,
+        holds: Holds,
     ) -> Result<Vec<(String, u64, u32)>> {
         let mut attempts = Attempts::default();
         loop {
@@ -81,7 +90,9 @@ impl Live<'_> {
                 id: shard.path.id,
                 since: None,
             })?;
-            if let Some(files) = sums(reply, &shard.path)? {
+            let files = sums(reply, &shard.path)?;
+            let is_answer = |files: &Vec<_>| holds == Holds::Anything || !files.is_empty();
+            if let Some(files) = files.filter(is_answer) {
                 return Ok(files);
             }
             // A shard that was just put in place may be closed for a moment.

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use super::super::filtered::FilteredFiles;
 use super::super::parts::{UploadPart, UploadShard};
@@ -24,7 +24,7 @@ use crate::io::scratch::scratch_dir;
 use crate::ops::line_protocol::first_line;
 use crate::ops::restore::members::ShardMembers;
 use crate::repository::Catalog;
-use crate::text::{name_list, plural};
+use crate::text::{name_list, plural, size};
 use crate::tsm::fields::{Field, FieldSet, put_field};
 use crate::tsm::file::{FileError, Reader};
 use crate::tsm::series::split_key;
@@ -214,39 +214,51 @@ impl Live<'_> {
     }
 }
 
-/// Writes lines through the HTTP API.
+/// Writes lines through the HTTP API, fewer at a time where the server takes no more.
 ///
 /// # Errors
 ///
-/// When the server does not take all of them.
+/// [`ErrorKind::Refused`] where the server takes some of them never; those of asking.
 pub(super) fn write_lines(
     api: &HttpApi,
     database: &str,
     policy: &str,
     lines: &[&[u8]],
 ) -> Result<()> {
-    let mut rest = lines;
+    let (mut rest, mut most) = (lines, usize::MAX);
     while !rest.is_empty() {
         let (mut batch, mut count) = (Vec::new(), 0);
-        while let Some(line) = rest.get(count).filter(|_| batch.len() < BATCH) {
+        let has_room = |batch: &[u8], count: usize| batch.len() < BATCH && count < most;
+        while let Some(line) = rest.get(count).filter(|_| has_room(&batch, count)) {
             batch.extend_from_slice(line);
             count += 1;
         }
         ensure!(count > 0, "no line to write");
         match api.write(database, policy, &batch)? {
-            Written::All => {}
+            Written::All => rest = &rest[count..],
             Written::Partial { dropped, why } => {
                 let dropped = dropped.map_or("some".to_owned(), |dropped| dropped.to_string());
-                bail!(
+                return Err(refused(format!(
                     "{} dropped {dropped} of {} that make fields known: {why}",
                     api.url(),
                     plural(count, "point")
-                );
+                )));
+            }
+            Written::TooLarge if count > 1 => most = count / 2,
+            Written::TooLarge => {
+                return Err(refused(format!(
+                    "{} does not take a point of {} (max-body-size in its [http] section)",
+                    api.url(),
+                    size(batch.len() as u64)
+                )));
             }
         }
-        rest = &rest[count..];
     }
     Ok(())
+}
+
+fn refused(message: String) -> anyhow::Error {
+    ErrorKind::Refused.error(message).into()
 }
 
 #[cfg(test)]

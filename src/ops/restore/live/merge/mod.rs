@@ -26,7 +26,6 @@ use super::resume::RestoreStart;
 use super::target::Live;
 use crate::http_api::HttpApi;
 use crate::ops::backup::Rule;
-use crate::ops::prepared::FLUSH_TIMEOUT;
 use crate::ops::queue;
 use crate::ops::restore::merge_options::{ConflictRule, MergeOptions};
 use crate::ops::restore::report::{MergeReport, MergedShard, RestoreReport};
@@ -64,6 +63,7 @@ pub(super) fn restore_into_database(
             .on_conflict()
             .or(asked.on_conflict)
             .unwrap_or(ConflictRule::Server),
+        flush_timeout: asked.flush_timeout,
     };
     let set = options.set.as_deref();
     let selection = live.what.selection(false);
@@ -212,7 +212,7 @@ impl Merge<'_, '_> {
         let asker = ShardAsker::new(
             live.client,
             live.options.retries,
-            Rule::Prompt(FLUSH_TIMEOUT),
+            Rule::Prompt(self.flush_timeout),
         );
         let stop = live.context.cancel.child();
         let results = queue::work(jobs, live.options.jobs, &stop, |job: MergeJob<'_>| {

@@ -2,7 +2,8 @@
 //!
 //! A shard of the backup goes whole into the live group that its own group nests in, and is cut at
 //! the borders of those that it reaches into. Where the server has no group, points make one: influxd
-//! gives it the borders that the policy's shard group duration says, so they are known before.
+//! gives it the borders that the policy's shard group duration says, from 1.12 on as far as other
+//! groups leave it room, so they are known before.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,27 @@ pub(super) fn span(start: i64, end: i64) -> String {
     format!("{} to {}", from_nanos(start), from_nanos(end))
 }
 
+/// Which borders a server gives a shard group that points make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GroupBorders {
+    /// Those that the shard group duration says, though others are there already.
+    OfDuration,
+    /// Those too, but none that others have between them.
+    WithinRoom,
+}
+
+impl GroupBorders {
+    /// Those of a server that says this version: `1.6.7~rc0`, `v1.12.4`.
+    pub(super) fn of_version(version: &str) -> Self {
+        let numbers = version.trim_start_matches('v').split('.');
+        let mut numbers = numbers.map(|number| number.parse::<u32>().ok());
+        match (numbers.next().flatten(), numbers.next().flatten()) {
+            (Some(1), Some(12..)) => Self::WithinRoom,
+            _ => Self::OfDuration,
+        }
+    }
+}
+
 /// The shards of one policy that get points.
 #[derive(Debug, Default)]
 pub(super) struct PolicyPlan {
@@ -45,6 +67,7 @@ pub(super) struct PolicyPlan {
 pub(super) fn plan(
     path: &ShardPath,
     policy: &RetentionPolicyInfo,
+    borders: GroupBorders,
     sources: &[(u64, Bounds)],
 ) -> PolicyPlan {
     let mut groups: Vec<&ShardGroupInfo> = policy.shard_groups.iter().collect();
@@ -53,6 +76,7 @@ pub(super) fn plan(
     let mut planner = Planner {
         path,
         policy,
+        borders,
         groups,
         targets: BTreeMap::new(),
         plan: PolicyPlan::default(),
@@ -76,6 +100,7 @@ pub(super) fn plan(
 struct Planner<'a> {
     path: &'a ShardPath,
     policy: &'a RetentionPolicyInfo,
+    borders: GroupBorders,
     /// Those that live, in order of time.
     groups: Vec<&'a ShardGroupInfo>,
     /// By their starts and ids: one that would be made can begin with another.
@@ -139,7 +164,7 @@ impl Planner<'_> {
         }
         let mut next = Some(gap.start);
         while let Some(time) = next.filter(|time| *time <= gap.end) {
-            let (start, end) = grid.group_of(time);
+            let (start, end) = self.within_room(time, grid.group_of(time));
             let part = Bounds {
                 start: time,
                 end: (end - 1).min(gap.end),
@@ -156,6 +181,21 @@ impl Planner<'_> {
             self.add(start, end, NEW, shard, part, all);
             next = part.end.checked_add(1);
         }
+    }
+
+    /// The borders of the group that a point makes, where the duration says `all`.
+    fn within_room(&self, time: i64, all: (i64, i64)) -> (i64, i64) {
+        let groups = match self.borders {
+            GroupBorders::OfDuration => &[],
+            GroupBorders::WithinRoom => &self.groups[..],
+        };
+        groups.iter().fold(all, |(start, end), group| {
+            if group.end_time <= time {
+                (start.max(group.end_time), end)
+            } else {
+                (start, end.min(group.start()))
+            }
+        })
     }
 
     fn add(&mut self, start: i64, end: i64, id: u64, shard: u64, part: Bounds, all: Bounds) {
@@ -232,6 +272,15 @@ mod tests {
     }
 
     fn planned(width: i64, groups: Vec<ShardGroupInfo>, sources: &[(u64, i64, i64)]) -> PolicyPlan {
+        planned_of(GroupBorders::OfDuration, width, groups, sources)
+    }
+
+    fn planned_of(
+        borders: GroupBorders,
+        width: i64,
+        groups: Vec<ShardGroupInfo>,
+        sources: &[(u64, i64, i64)],
+    ) -> PolicyPlan {
         let path = ShardPath {
             database: "db".into(),
             retention_policy: "rp".into(),
@@ -251,7 +300,7 @@ mod tests {
             .iter()
             .map(|(id, start, end)| (*id, bounds(*start, *end)))
             .collect();
-        plan(&path, &policy, &sources)
+        plan(&path, &policy, borders, &sources)
     }
 
     /// `id:start-end shard[start-end],shard…`, in days.
@@ -296,6 +345,29 @@ mod tests {
             told(&planned(7, vec![deleted], &[(1, 4, 11)])),
             ["0:4-11 1"]
         );
+    }
+
+    #[test]
+    fn a_new_group_gets_no_more_than_others_leave_it_where_the_server_makes_it_so() {
+        for (version, borders) in [
+            ("1.6.7~rc0", GroupBorders::OfDuration),
+            ("1.8.10", GroupBorders::OfDuration),
+            ("v1.12.4", GroupBorders::WithinRoom),
+            ("2.7.1", GroupBorders::OfDuration),
+            ("unknown", GroupBorders::OfDuration),
+        ] {
+            assert_eq!(GroupBorders::of_version(version), borders, "{version}");
+        }
+        let groups = vec![group(7, 1, 4), group(8, 5, 6), group(9, 10, 20)];
+        let fitted = planned_of(GroupBorders::WithinRoom, 7, groups, &[(1, 4, 11)]);
+        let expected = [
+            "0:4-5 1[4-5]",
+            "8:5-6 1[5-6]",
+            "0:6-10 1[6-10]",
+            "9:10-20 1[10-11]",
+        ];
+        assert_eq!(told(&fitted), expected);
+        assert!(fitted.problems.is_empty() && fitted.crossings.is_empty());
     }
 
     #[test]

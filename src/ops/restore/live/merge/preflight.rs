@@ -11,7 +11,7 @@ use super::super::same_server::ensure_same_server;
 use super::super::target::Live;
 use super::conflicts::{OnServer, type_conflicts};
 use super::expired::expired;
-use super::plan::{is_new, plan};
+use super::plan::{GroupBorders, is_new, plan};
 use super::target::Merge;
 use super::there;
 use crate::error::ErrorKind;
@@ -51,6 +51,7 @@ impl Merge<'_, '_> {
         let server_metastore = live.metastore()?;
         let database = self.database(&source, &server_metastore)?;
         ensure_same_server(self.api, live, &server_metastore)?;
+        let borders = GroupBorders::of_version(&self.api.version()?);
         let types = Arc::new(Mutex::new(FieldTypes::new(scratch_dir())));
         let (checks, shards) = live.check(&catalog, &source.set, planned, Some(types))?;
         ensure_scratch(&shards, true, live.options.apply_deletes)?;
@@ -86,7 +87,7 @@ impl Merge<'_, '_> {
             let Some((path, sources)) = sources else {
                 continue;
             };
-            let mut planned = plan(&path, policy, &sources);
+            let mut planned = plan(&path, policy, borders, &sources);
             planned.targets = of_backup.without_empty(planned.targets, &shards)?;
             let crossed = planned.targets.iter().filter(|target| is_new(target));
             let crossed = crossed.filter_map(|target| planned.crossings.get(&target.start));

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::super::filtered::{FilteredFiles, Sent, sent};
 use super::super::journal::LiveJournal;
+use super::super::look_back::Holds;
 use super::super::parts::UploadShard;
 use super::super::upload::AfterFailure;
 use super::announce::{FieldPoints, write_lines};
@@ -77,6 +78,8 @@ pub(super) enum Merged {
 struct LiveShard {
     names: LiveNames,
     fields: FieldSet,
+    /// Why it can have more than what was sent.
+    doubt: Option<String>,
 }
 
 impl<'a> MergeJob<'a> {
@@ -194,6 +197,7 @@ impl Merge<'_, '_> {
         });
         let on_server = self.look(asker, &job.shard.path)?;
         let lines = points.unknown(&on_server.fields)?;
+        self.warn_unflushed(&job.shard.path, &on_server, lines.len());
         self.write(&job.shard.path, &lines)?;
         job.points_written += lines.len() as u64;
         let files = job.shard.parts.iter().map(|part| &part.shard.files);
@@ -231,18 +235,36 @@ impl Merge<'_, '_> {
     }
 
     /// The shard that was not there when the merge was planned, if it is there now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] where a group is there that was not planned so: points would come
+    /// outside it, or make another that overlaps it.
     fn made_shard(&self, target: &TargetShard) -> Result<Option<ShardPath>> {
         let TargetShard {
             path, start, end, ..
         } = target;
         let metastore = self.live.metastore()?;
-        let mut shards = metastore.live_shards();
-        let made = shards.find(|shard| {
+        let reached = metastore.live_shards().filter(|shard| {
             let of_policy = shard.path.database == path.database
                 && shard.path.retention_policy == path.retention_policy;
-            of_policy && (shard.start, shard.end) == (*start, *end)
+            of_policy && shard.start < *end && shard.end > *start
         });
-        Ok(made.map(|shard| shard.path))
+        let (made, others): (Vec<_>, Vec<_>) =
+            reached.partition(|shard| (shard.start, shard.end) == (*start, *end));
+        if let Some(other) = others.first() {
+            return Err(ErrorKind::Refused
+                .error(format!(
+                    "{}/{} has a shard group from {} now, which was not there when the merge was planned, and the points are of {}: \
+                     the same command plans anew",
+                    path.database,
+                    path.retention_policy,
+                    span(other.start, other.end),
+                    span(*start, *end)
+                ))
+                .into());
+        }
+        Ok(made.into_iter().next().map(|shard| shard.path))
     }
 
     /// Asks for a shard: what its files are called, and which fields they have.
@@ -251,17 +273,40 @@ impl Merge<'_, '_> {
             names_and_fields(reply, path)
         })?;
         match answer {
-            ShardAnswer::Whole { taken, doubt } => {
-                if let Some(doubt) = doubt {
-                    self.live.context.warn(format!(
-                        "shard {path}: {doubt}: where it has points that were not flushed, these count as newer than the backup's"
-                    ));
-                }
-                Ok(taken)
-            }
+            // Servers 1.8.0 to 1.8.4 send none of the files while they are busy.
+            ShardAnswer::Whole {
+                taken,
+                doubt: Some(doubt),
+            } if taken.names.is_empty() => bail!("{doubt}, or all of them"),
+            ShardAnswer::Whole { taken, doubt } => Ok(LiveShard { doubt, ..taken }),
             ShardAnswer::Gone => bail!("the server has deleted the shard meanwhile"),
             ShardAnswer::Missing(reason) => bail!("{reason}"),
         }
+    }
+
+    /// Warns of what points that a server may hold in memory do to the rule. `new_fields` are made
+    /// known with a point each.
+    fn warn_unflushed(&self, path: &ShardPath, on_server: &LiveShard, new_fields: usize) {
+        let Some(doubt) = &on_server.doubt else {
+            return;
+        };
+        let effect = match (self.rule, new_fields) {
+            (ConflictRule::Backup, _) => {
+                "where it has points that were not flushed, these count as newer than the backup's"
+                    .to_owned()
+            }
+            // Below all files that there are, whatever they are.
+            (ConflictRule::Server, 0) => return,
+            (ConflictRule::Server, fields) => format!(
+                "where it has such a point at the time of {}, the backup's counts",
+                match fields {
+                    1 => "the point that makes a field known".to_owned(),
+                    fields => format!("one of the {fields} points that make fields known"),
+                }
+            ),
+        };
+        let warning = format!("shard {path}: {doubt}: {effect}");
+        self.live.context.warn(warning);
     }
 
     /// Compares what the server has with what it was sent. Whether it could be: not where a
@@ -272,7 +317,7 @@ impl Merge<'_, '_> {
         filtered: &[FilteredFiles],
         before: &LiveNames,
     ) -> Result<bool> {
-        let answer = self.live.files_on_server(shard)?;
+        let answer = self.live.files_on_server(shard, Holds::Files)?;
         let mut ours = BTreeSet::new();
         let (mut absent, mut first_of_ours) = (None, u32::MAX);
         for Sent { name, size, crc } in sent(shard, filtered) {
@@ -335,8 +380,12 @@ fn names_and_fields(reply: Reply, path: &ShardPath) -> Result<(LiveShard, Ending
         names.insert(member.name);
     }
     let ending = members.finish().map_err(TarStop::Tar)?;
-    let names = LiveNames::of(names);
-    Ok((LiveShard { names, fields }, ending))
+    let shard = LiveShard {
+        names: LiveNames::of(names),
+        fields,
+        doubt: None,
+    };
+    Ok((shard, ending))
 }
 
 impl MergedShard {
