@@ -123,6 +123,7 @@ Register-ArgumentCompleter -Native -CommandName 'snap' -ScriptBlock {
             [CompletionResult]::new('--force', '--force', [CompletionResultType]::ParameterName, 'Replace the metastore and shards of the target')
             [CompletionResult]::new('--merge', '--merge', [CompletionResultType]::ParameterName, 'Add to what is there: databases, or with -online points')
             [CompletionResult]::new('--on-conflict', '--on-conflict', [CompletionResultType]::ParameterName, 'With -online -merge, whose value counts where both have one [default: server]')
+            [CompletionResult]::new('--flush-timeout', '--flush-timeout', [CompletionResultType]::ParameterName, 'With -online -merge, how long to ask a busy server for a shard')
             [CompletionResult]::new('--users', '--users', [CompletionResultType]::ParameterName, 'Add the backup''s users to the target''s, with their passwords')
             [CompletionResult]::new('--skip-damaged', '--skip-damaged', [CompletionResultType]::ParameterName, 'Restore what is sound of a damaged backup, and list what is lost')
             [CompletionResult]::new('--rebuild-meta', '--rebuild-meta', [CompletionResultType]::ParameterName, 'Make a metastore for -datadir, which has lost its own')

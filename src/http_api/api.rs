@@ -90,10 +90,15 @@ impl HttpApi {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unreachable`] where no influxd answers.
+    /// [`ErrorKind::Unreachable`] where no influxd answers; where it refuses the credentials.
     pub fn version(&self) -> Result<String> {
         let received = self.ask(Repeat::Any, || self.request(Method::GET, "ping", &[]))?;
-        let version = received.version.filter(|_| received.status.is_success());
+        let status = received.status;
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            // With ping-auth-enabled, it wants them here too.
+            return Err(self.refused(&received).into());
+        }
+        let version = received.version.filter(|_| status.is_success());
         Ok(version.ok_or_else(|| self.no_influxd("it does not say a version of influxd"))?)
     }
 

@@ -172,6 +172,10 @@ fn who_is_no_influxd_or_refuses_the_credentials_is_told_with_the_url_and_without
         assert!(text.contains(&script.endpoint), "{text}");
         assert!(!text.contains("hush"), "{text}");
     }
+    // With ping-auth-enabled.
+    let refused = json("401 Unauthorized", r#"{"error":"authorization failed"}"#);
+    let error = api(&script(&[&refused]), 0).version().unwrap_err();
+    assert_eq!(kind_of(&error), ErrorKind::Failed, "{error:#}");
 }
 
 #[test]
