@@ -310,7 +310,10 @@ fn a_group_with_other_borders_than_planned_gets_no_points_that_are_outside() {
         server.api.script(when, [HttpReply::Once(change)]);
         let run = server.merge(&backup, &[]).expect(3);
         let said = missing(&run);
-        assert!(said.contains("shard db/autogen/3 (into"), "{said}");
+        assert!(
+            said.contains("shard db/autogen/3 (into a new shard of db/autogen)"),
+            "{said}"
+        );
         assert!(
             said.contains("not there when the merge was planned"),
             "{said}"

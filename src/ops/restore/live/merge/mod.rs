@@ -36,7 +36,7 @@ use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::{name_list, plural};
 use crate::wire::InfoReply;
-use plan::{NEW, is_new, span};
+use plan::{NEW, into, is_new, span};
 use preflight::Ready;
 use shard::{MergeJob, Merged};
 use target::Merge;
@@ -140,16 +140,11 @@ impl Merge<'_, '_> {
         }
         for target in &ready.targets {
             let span = span(target.start, target.end);
-            let into = match is_new(target) {
-                true => format!(
-                    "a new shard of {}/{}",
-                    target.path.database, target.path.retention_policy
-                ),
-                false => format!("shard {}", target.path),
-            };
+            let shard = if is_new(target) { "" } else { "shard " };
+            let into = into(&target.path);
             let what = target.made_of();
             context.status(format!(
-                "would upload {what} to {address}, into {into} ({span})"
+                "would upload {what} to {address}, into {shard}{into} ({span})"
             ));
         }
     }

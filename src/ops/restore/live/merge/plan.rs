@@ -25,6 +25,14 @@ pub(super) fn is_new(target: &TargetShard) -> bool {
     target.path.id == NEW
 }
 
+/// `db/rp/7`, or `a new shard of db/rp`.
+pub(super) fn into(path: &ShardPath) -> String {
+    match path.id {
+        NEW => format!("a new shard of {}/{}", path.database, path.retention_policy),
+        _ => path.to_string(),
+    }
+}
+
 /// `2026-11-20T00:00:00Z to 2026-11-27T00:00:00Z`.
 pub(super) fn span(start: i64, end: i64) -> String {
     format!("{} to {}", from_nanos(start), from_nanos(end))

@@ -19,7 +19,7 @@ use super::super::parts::UploadShard;
 use super::super::upload::AfterFailure;
 use super::announce::{FieldPoints, write_lines};
 use super::names::{Distance, LiveNames};
-use super::plan::{NEW, span};
+use super::plan::{NEW, into, span};
 use super::target::Merge;
 use crate::cancel::Cancel;
 use crate::client::Reply;
@@ -132,7 +132,8 @@ impl Merge<'_, '_> {
             }
             AfterFailure::Stop(error) => Turn::Done(Err(error)),
             AfterFailure::Failed(error) => {
-                let name = format!("{} (into {})", job.shard.source, job.shard.path);
+                let into = into(&job.shard.path);
+                let name = format!("{} (into {into})", job.shard.source);
                 let shortfall = Shortfall::of_shard(name, told(&error));
                 Turn::Done(Ok(Merged::Failed(shortfall)))
             }
