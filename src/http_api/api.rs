@@ -68,6 +68,8 @@ impl HttpApi {
         let base = Url::parse(url.as_str()).ok().filter(Url::has_host);
         let base = base.ok_or_else(|| ErrorKind::Usage.error(format!("{url} names no host")))?;
         let client = web::builder(options.timeouts.connect)
+            // As to the snapshotter, which is on the same machine: there are passwords in requests.
+            .no_proxy()
             .build()
             .map_err(|error| {
                 let why = Unanswered::new(url.as_str(), &error).why;
@@ -158,7 +160,7 @@ impl HttpApi {
             let url = self.url();
             return Err(match fault {
                 AnswerFault::Statement(why) => {
-                    ErrorKind::Failed.error(format!("{url} refused a statement: {why}"))
+                    ErrorKind::Refused.error(format!("{url} refused a statement: {why}"))
                 }
                 AnswerFault::CutOff => ErrorKind::Failed.error(format!("{url}: {fault}")),
                 AnswerFault::Nonsense(what) => self.no_influxd(what),

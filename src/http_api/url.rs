@@ -36,6 +36,14 @@ impl FromStr for HttpUrl {
         let rest = text
             .strip_prefix("http://")
             .or_else(|| text.strip_prefix("https://"));
+        if text.contains(['@', '?']) {
+            // Not repeated: there may be a password in it.
+            return Err(
+                "the URL has a user or a query in it; put user and password into INFLUX_USERNAME \
+                 and INFLUX_PASSWORD, and write http://HOST:8086"
+                    .to_owned(),
+            );
+        }
         let Some(rest) = rest else {
             return Err(format!(
                 "'{}' is no URL of an HTTP API; write http://HOST:8086 or https://HOST:8086",
@@ -43,14 +51,7 @@ impl FromStr for HttpUrl {
             ));
         };
         let authority = rest.split('/').next().unwrap_or_default();
-        if authority.contains('@') {
-            // Not repeated: there may be a password in it.
-            return Err(
-                "the URL has a user in it; put that into INFLUX_USERNAME and INFLUX_PASSWORD"
-                    .to_owned(),
-            );
-        }
-        let is_odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '?' | '#' | '\\');
+        let is_odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '#' | '\\');
         if authority.is_empty() || rest.contains(is_odd) {
             return Err(format!(
                 "'{}' is no URL of an HTTP API; write http://HOST:8086 without a query",
@@ -86,8 +87,17 @@ mod tests {
             let error = text.parse::<HttpUrl>().unwrap_err();
             assert!(!error.contains('\n'), "{error}");
         }
-        let refusal = "http://u:hush@db1".parse::<HttpUrl>().unwrap_err();
-        assert!(!refusal.contains("hush"), "{refusal}");
+        for text in [
+            "http://u:hush@db1",
+            "u:hush@db1:8086",
+            "HTTP://u:hush@db1",
+            "http:/u:hush@db1",
+            "http://db1/?u=u&p=hush",
+        ] {
+            let refusal = text.parse::<HttpUrl>().unwrap_err();
+            assert!(!refusal.contains("hush"), "{refusal}");
+            assert!(refusal.contains("INFLUX_PASSWORD"), "{refusal}");
+        }
         assert_eq!(HttpUrl::of_host("db1").as_str(), "http://db1:8086");
         assert_eq!(HttpUrl::of_host("::1").as_str(), "http://[::1]:8086");
     }

@@ -56,17 +56,118 @@ impl<'a> Restored<'a> {
 /// Statements, under the new names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Statements {
-    /// One a continuous query.
-    pub continuous_queries: Vec<String>,
-    /// One a continuous query of a database with a new name that would write into another database:
-    /// where the query of the old name writes.
-    pub ambiguous_queries: Vec<String>,
-    /// One a subscription.
-    pub subscriptions: Vec<String>,
-    /// The users.
+    /// Continuous queries.
+    pub continuous_queries: Vec<NewQuery>,
+    /// Those of a database with a new name that write into another database: the query of the old
+    /// name may write into the same place.
+    pub ambiguous_queries: Vec<NewQuery>,
+    /// Subscriptions.
+    pub subscriptions: Vec<NewSubscription>,
+    /// Users.
     pub users: Vec<NewUser>,
-    /// One a grant on a database that is restored.
-    pub grants: Vec<String>,
+    /// Grants on the databases that are restored.
+    pub grants: Vec<NewGrant>,
+}
+
+/// A continuous query to make. Its `Display` form is the statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewQuery {
+    /// The database.
+    pub database: String,
+    /// The name.
+    pub name: String,
+    statement: String,
+}
+
+impl NewQuery {
+    /// Whether a query that a server shows is this one: servers leave out quotes that are not needed.
+    pub(crate) fn is(&self, shown: &str) -> bool {
+        self.statement.replace('"', "") == shown.replace('"', "")
+    }
+}
+
+impl fmt::Display for NewQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.statement)
+    }
+}
+
+/// A subscription to make.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NewSubscription {
+    /// The database.
+    pub database: String,
+    /// The retention policy.
+    pub policy: String,
+    /// The name.
+    pub name: String,
+    /// `ALL` or `ANY`.
+    pub mode: String,
+    /// URLs, which can hold passwords.
+    pub destinations: Vec<String>,
+}
+
+impl NewSubscription {
+    /// The statement that makes it.
+    pub(crate) fn statement(&self) -> String {
+        self.with_destinations(|url| url.to_owned())
+    }
+
+    fn with_destinations(&self, shown: impl Fn(&str) -> String) -> String {
+        let destinations = self.destinations.iter();
+        let destinations: Vec<String> = destinations.map(|url| string(&shown(url))).collect();
+        format!(
+            "CREATE SUBSCRIPTION {} ON {}.{} DESTINATIONS {} {}",
+            identifier(&self.name),
+            identifier(&self.database),
+            identifier(&self.policy),
+            self.mode,
+            destinations.join(", ")
+        )
+    }
+}
+
+impl fmt::Display for NewSubscription {
+    /// The statement with `…` in place of users and passwords of URLs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.with_destinations(without_credentials))
+    }
+}
+
+/// A URL without the user, the password and the query that it may have.
+fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, _)) => (rest, "?…"),
+        None => (rest, ""),
+    };
+    let rest = match rest.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => rest.to_owned(),
+    };
+    let scheme = match scheme {
+        "" => String::new(),
+        scheme => format!("{scheme}://"),
+    };
+    format!("{scheme}{rest}{query}")
+}
+
+/// A grant to make. Its `Display` form is the statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewGrant {
+    /// The user.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// `READ`, `WRITE` or `ALL`.
+    pub privilege: &'static str,
+}
+
+impl fmt::Display for NewGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (database, user) = (identifier(&self.database), identifier(&self.user));
+        write!(f, "GRANT {} ON {database} TO {user}", self.privilege)
+    }
 }
 
 /// A user to make. A metastore has the hash of the password alone.
@@ -101,23 +202,6 @@ impl fmt::Display for NewUser {
     }
 }
 
-/// The statement that makes a subscription to a policy, which is named behind its database.
-pub(crate) fn create_subscription(
-    name: &str,
-    (database, policy): (&str, &str),
-    mode: &str,
-    destinations: &[String],
-) -> String {
-    let destinations: Vec<String> = destinations.iter().map(|url| string(url)).collect();
-    format!(
-        "CREATE SUBSCRIPTION {} ON {}.{} DESTINATIONS {mode} {}",
-        identifier(name),
-        identifier(database),
-        identifier(policy),
-        destinations.join(", ")
-    )
-}
-
 impl Statements {
     /// The statements that make what belongs to the databases that are restored.
     pub fn of(data: &Data, restored: &Restored<'_>) -> Self {
@@ -139,11 +223,17 @@ impl Statements {
                 Some(rename) => rename.query(&query.query),
                 None => query.query.clone(),
             };
-            let name = restored.database(&database.name);
-            let writes_elsewhere = || target_database(&renamed).is_none_or(|target| target != name);
-            match name != database.name && writes_elsewhere() {
-                true => self.ambiguous_queries.push(renamed),
-                false => self.continuous_queries.push(renamed),
+            let new_name = restored.database(&database.name);
+            let is_renamed = new_name != database.name;
+            let target = target_database(&query.query);
+            let made = NewQuery {
+                database: new_name.to_owned(),
+                name: query.name.clone(),
+                statement: renamed,
+            };
+            match is_renamed && target.as_deref() != Some(&database.name) {
+                true => self.ambiguous_queries.push(made),
+                false => self.continuous_queries.push(made),
             }
         }
         let is_restored = |name: &str| restored.policy.is_none_or(|only| only == name);
@@ -153,26 +243,28 @@ impl Statements {
             }
             let policy_name = restored.policy_of(&database.name, &policy.name);
             for subscription in &policy.subscriptions {
-                self.subscriptions.push(create_subscription(
-                    &subscription.name,
-                    (restored.database(&database.name), policy_name),
-                    &subscription.mode,
-                    &subscription.destinations,
-                ));
+                self.subscriptions.push(NewSubscription {
+                    database: restored.database(&database.name).to_owned(),
+                    policy: policy_name.to_owned(),
+                    name: subscription.name.clone(),
+                    mode: subscription.mode.clone(),
+                    destinations: subscription.destinations.clone(),
+                });
             }
         }
     }
 
     fn add_user(&mut self, user: &UserInfo, restored: &Restored<'_>) {
-        let name = identifier(&user.name);
-        let grants: Vec<String> = user
+        let grants: Vec<NewGrant> = user
             .privileges
             .iter()
             .filter(|grant| restored.holds(&grant.database))
             .filter_map(|grant| {
-                let privilege = privilege_name(grant.privilege)?;
-                let database = identifier(restored.database(&grant.database));
-                Some(format!("GRANT {privilege} ON {database} TO {name}"))
+                Some(NewGrant {
+                    user: user.name.clone(),
+                    database: restored.database(&grant.database).to_owned(),
+                    privilege: privilege_name(grant.privilege)?,
+                })
             })
             .collect();
         if user.admin || !grants.is_empty() || restored.all_users {
@@ -189,11 +281,14 @@ impl Statements {
         let mut script = String::from(
             "-- A server stops at the first statement that fails, and says so in its answer.\n",
         );
-        for statement in self.continuous_queries.iter().chain(&self.subscriptions) {
-            script += &format!("{statement};\n");
+        for query in &self.continuous_queries {
+            script += &format!("{query};\n");
+        }
+        for subscription in &self.subscriptions {
+            script += &format!("{};\n", subscription.statement());
         }
         if !self.ambiguous_queries.is_empty() {
-            script += "-- These would write where the queries of the old name do.\n";
+            script += "-- The queries of the old name write into the same places.\n";
         }
         for query in &self.ambiguous_queries {
             script += &format!("-- {query};\n");
@@ -204,8 +299,8 @@ impl Statements {
         for user in &self.users {
             script += &format!("-- {user};\n");
         }
-        for statement in &self.grants {
-            script += &format!("-- {statement};\n");
+        for grant in &self.grants {
+            script += &format!("-- {grant};\n");
         }
         script
     }
@@ -293,14 +388,19 @@ mod tests {
         let statements = Statements::of(&metastore(), &restored);
         assert_eq!(statements.continuous_queries.len(), 2);
         assert_eq!(
-            statements.subscriptions[1],
+            statements.subscriptions[1].statement(),
             r#"CREATE SUBSCRIPTION "s\"0" ON "other"."autogen" DESTINATIONS ANY 'udp://a:1', 'http://u:p\'@b'"#
         );
+        assert_eq!(
+            statements.subscriptions[1].to_string(),
+            r#"CREATE SUBSCRIPTION "s\"0" ON "other"."autogen" DESTINATIONS ANY 'udp://a:1', 'http://…@b'"#
+        );
+        let told = |told: &dyn fmt::Display| told.to_string();
         assert_eq!(
             statements
                 .users
                 .iter()
-                .map(ToString::to_string)
+                .map(|user| told(user))
                 .collect::<Vec<_>>(),
             [
                 "CREATE USER \"root\" WITH PASSWORD '…' WITH ALL PRIVILEGES",
@@ -309,7 +409,11 @@ mod tests {
             ]
         );
         assert_eq!(
-            statements.grants,
+            statements
+                .grants
+                .iter()
+                .map(|grant| told(grant))
+                .collect::<Vec<_>>(),
             [
                 "GRANT READ ON \"db\" TO \"ada\"",
                 "GRANT ALL ON \"other\" TO \"ada\"",

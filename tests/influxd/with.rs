@@ -184,19 +184,33 @@ fn queries_run_users_log_in_and_grants_hold_on_a_server_that_was_restored_into()
             run.stdout
         );
     }
-    // Another query of that name is not replaced.
-    let other = "DROP CONTINUOUS QUERY sums ON copy; CREATE CONTINUOUS QUERY sums ON copy BEGIN \
-                 SELECT max(v) INTO copy.autogen.x FROM copy.autogen.m GROUP BY time(1h) END";
-    assert_eq!(query_as(&server, ADMIN, other).0, 200);
+    // What is called so and is another is not replaced: not a query that servers take for the same,
+    // not rights, and a user with another password gets none.
+    let others = "DROP CONTINUOUS QUERY sums ON copy; CREATE CONTINUOUS QUERY sums ON copy \
+                  RESAMPLE EVERY 1s FOR 1m BEGIN SELECT sum(v) AS S INTO copy.autogen.Sums \
+                  FROM copy.autogen.M GROUP BY time(10s) END; \
+                  REVOKE ALL ON copy FROM ada; GRANT WRITE ON copy TO ada; REVOKE ALL ON copy FROM bob";
+    assert_eq!(query_as(&server, ADMIN, others).0, 200);
+    fs::write(&passwords, "bob:Geheimnis\n").expect("a file");
+    let merge = [&merge[..], &["-users-password-file", utf8(&passwords)]].concat();
     let run = backup.restore(&server, &merge, ADMIN).expect(3);
     let missing = run.last_message()["missing"].to_string();
-    assert!(
-        missing.contains("CREATE CONTINUOUS QUERY sums ON"),
-        "{missing}"
-    );
-    assert!(missing.contains("already exists"), "{missing}");
+    for told in [
+        "CREATE CONTINUOUS QUERY sums ON",
+        "there is another query of that name, which stays",
+        "the user has WRITE there, which stays",
+        "a user of that name with another password",
+        "its user was not made",
+    ] {
+        assert!(missing.contains(told), "{told}: {missing}");
+    }
+    assert!(!run.stdout.contains("Geheimnis"), "a password was printed");
     let (_, queries) = query_as(&server, ADMIN, "SHOW CONTINUOUS QUERIES");
-    assert!(queries.contains("INTO copy.autogen.x"), "{queries}");
+    assert!(queries.contains("INTO copy.autogen.Sums"), "{queries}");
+    let (_, grants) = query_as(&server, ADMIN, "SHOW GRANTS FOR ada");
+    assert!(grants.contains(r#"["copy","WRITE"]"#), "{grants}");
+    let (_, grants) = query_as(&server, ADMIN, "SHOW GRANTS FOR bob");
+    assert!(!grants.contains(r#"["copy","ALL"#), "{grants}");
 }
 
 #[test]
@@ -211,11 +225,31 @@ fn flags_of_the_http_api_that_have_nothing_to_do_are_refused() {
         run.stderr
     );
     restore(&["-with", "users"]);
+    for part in [
+        ["-measurement", "m"],
+        ["-start", "2018-01-01"],
+        ["-shard", "1"],
+    ] {
+        let run = restore(&[&part[..], &["-with", "cqs", "-database", "d"]].concat());
+        assert!(
+            run.stderr.contains("-with cqs does not go with"),
+            "{}",
+            run.stderr
+        );
+    }
     let passwords = path.join("passwords");
-    fs::write(&passwords, "ada:a\nno colon\n").expect("a file");
-    let run = restore(&["-users-password-file", utf8(&passwords)]);
-    assert!(run.stderr.contains("line 2 of"), "{}", run.stderr);
-    assert!(!run.stderr.contains("ada"), "{}", run.stderr);
+    for (text, told) in [
+        ("ada:hush\nno colon\n", "line 2 of"),
+        ("ada:hush\rbob:hush\r", "line 1 of"),
+        ("ada:hu\0sh\n", "has a control character"),
+        ("ada:\n", "has no password"),
+        ("# none\n", "names no user"),
+    ] {
+        fs::write(&passwords, text).expect("a file");
+        let run = restore(&["-users-password-file", utf8(&passwords)]);
+        assert!(run.stderr.contains(told), "{text:?}: {}", run.stderr);
+        assert!(!run.stderr.contains("hu"), "{}", run.stderr);
+    }
 }
 
 #[test]
@@ -249,4 +283,53 @@ fn who_may_not_ask_and_who_is_asked_in_the_place_of_another_leave_the_server_as_
         Value::from("exit_error")
     );
     assert_eq!(other.databases(), ["of_other"]);
+
+    // Two that are new are told from one another when the points are there.
+    let [(_first, first), (_second, second)] = [Index::Inmem, Index::Tsi1].map(Influxd::empty);
+    let url = format!("http://{}", second.http_address());
+    fs::write(backup.path("passwords"), "ada:new").expect("a file");
+    let passwords = backup.path("passwords");
+    let flags = [
+        "-json",
+        "-database",
+        "d",
+        "-http",
+        &url,
+        "-users-password-file",
+        utf8(&passwords),
+    ];
+    let run = restore_online(&first.host(), &flags, &backup.path("backup")).run();
+    let missing = run.expect(3).last_message()["missing"].to_string();
+    assert!(missing.contains("are different servers"), "{missing}");
+    assert_eq!(first.databases(), ["d"]);
+    let users = second.query("", "SHOW USERS").to_string();
+    assert!(!users.contains("ada"), "{users}");
+
+    // Nor is anything sent for a user whom the backup does not have.
+    fs::write(&passwords, "Ada:new").expect("a file");
+    let url = format!("http://{}", first.http_address());
+    let flags = [
+        "-database",
+        "d",
+        "-newdb",
+        "d2",
+        "-http",
+        &url,
+        "-users-password-file",
+        utf8(&passwords),
+    ];
+    let run = restore_online(&first.host(), &flags, &backup.path("backup"))
+        .run()
+        .expect(6);
+    assert!(
+        run.stderr.contains("users that are not restored: Ada"),
+        "{}",
+        run.stderr
+    );
+    assert!(
+        run.stderr.contains("these can be: ada, bob"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(first.databases(), ["d"]);
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use super::source::Restorable;
 use crate::repository::{Selection, Set};
 use crate::shard::{Name, ShardPath};
 
@@ -19,15 +18,16 @@ pub(in crate::ops) struct SetExtent {
 }
 
 impl SetExtent {
-    pub(super) fn of(set: &Set, chains: &Restorable) -> Self {
+    /// Of a set, which has shards `found`, and was not asked for those `unasked`.
+    pub(super) fn of<'a>(
+        set: &Set,
+        found: impl Iterator<Item = &'a ShardPath>,
+        unasked: impl Iterator<Item = &'a ShardPath>,
+    ) -> Self {
         let policy = |shard: &ShardPath| (shard.database.clone(), shard.retention_policy.clone());
         Self {
-            found: chains
-                .found
-                .iter()
-                .map(|(shard, _)| policy(shard))
-                .collect(),
-            unasked: chains.unasked.iter().map(policy).collect(),
+            found: found.map(policy).collect(),
+            unasked: unasked.map(policy).collect(),
             asked: set.record().map(|record| record.selection.clone()),
         }
     }

@@ -306,7 +306,8 @@ impl Source {
             chains = Restorable::find(catalog, context, &live, &data, selection)?;
         }
         ensure_known(catalog, at, &chains)?;
-        let extent = SetExtent::of(chosen, &chains);
+        let found = chains.found.iter().map(|(shard, _)| shard);
+        let extent = SetExtent::of(chosen, found, chains.unasked.iter());
         let names = data.databases.iter().map(|database| database.name.as_str());
         let databases = names
             .filter(|name| selection.takes_database(name) && extent.has_database(name))

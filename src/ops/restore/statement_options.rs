@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::error::{Error, ErrorKind};
 use crate::http_api::HttpOptions;
 use crate::metastore::statements::Statements;
+use crate::text::name_list;
 
 /// What is applied over HTTP behind the points.
 #[derive(Debug, Clone)]
@@ -22,6 +24,36 @@ pub struct StatementOptions {
 }
 
 impl StatementOptions {
+    /// Refuses passwords of users that are not restored.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`], with their names.
+    pub(super) fn ensure_users_known(&self, statements: &Statements) -> Result<(), Error> {
+        let users = &statements.users;
+        let is_unknown = |name: &&String| users.iter().all(|user| user.name != **name);
+        let unknown: Vec<String> = self
+            .passwords
+            .0
+            .keys()
+            .filter(is_unknown)
+            .cloned()
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let known: Vec<String> = users.iter().map(|user| user.name.clone()).collect();
+        let error = ErrorKind::Refused.error(format!(
+            "-users-password-file has passwords of users that are not restored: {}",
+            name_list(&unknown)
+        ));
+        Err(error.hint(match known.is_empty() {
+            true => "the backup has no administrator, and no user with a grant on what is restored"
+                .to_owned(),
+            false => format!("these can be: {}", name_list(&known)),
+        }))
+    }
+
     /// The statements that are not applied.
     pub(super) fn others(&self, mut statements: Statements) -> Statements {
         if self.continuous_queries {
@@ -61,11 +93,6 @@ impl Passwords {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// The users.
-    pub fn names(&self) -> impl Iterator<Item = &String> {
-        self.0.keys()
     }
 }
 

@@ -208,7 +208,9 @@ fn query(state: &mut State, statement: &str) -> Value {
     } else if statement.starts_with("SHOW FIELD KEYS ON ") {
         return json!({"results": [{"statement_id": 0, "series": field_keys(live)}]});
     } else {
-        http.statements.push(statement.to_owned());
+        if !statement.starts_with("SHOW ") {
+            http.statements.push(statement.to_owned());
+        }
         return json!({"results": [{"statement_id": 0}]});
     };
     json!({"results": [{"statement_id": 0, "series": [shown]}]})

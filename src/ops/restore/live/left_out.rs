@@ -1,5 +1,6 @@
 //! Telling what of a backup a server cannot be given back while it runs.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use anyhow::Result;
@@ -24,7 +25,10 @@ impl Live<'_> {
         let only = self.only_database(source);
         let statements = self.statements(source, only.as_deref());
         let statements = match &self.options.statements {
-            Some(applied) => applied.others(statements),
+            Some(applied) => {
+                applied.ensure_users_known(&statements)?;
+                applied.others(statements)
+            }
             None => statements,
         };
         self.report_statements(
@@ -34,7 +38,7 @@ impl Live<'_> {
         );
         self.report_statements(
             "continuous query",
-            "under the new name, it would write where that of the old name does",
+            "of the old name, there may be one that writes into the same place",
             &statements.ambiguous_queries,
         );
         self.report_statements(
@@ -86,7 +90,7 @@ impl Live<'_> {
         ));
     }
 
-    fn report_statements(&self, what: &str, reason: &str, statements: &[String]) {
+    fn report_statements(&self, what: &str, reason: &str, statements: &[impl Display]) {
         if statements.is_empty() {
             return;
         }
@@ -94,7 +98,7 @@ impl Live<'_> {
         self.context.warn(format!("{count} left out: {reason}"));
         statements
             .iter()
-            .for_each(|statement| self.detail_of(statement));
+            .for_each(|statement| self.detail_of(&statement.to_string()));
     }
 
     fn report_users(&self, statements: &Statements) {
@@ -118,7 +122,7 @@ impl Live<'_> {
             self.detail_of(&user.to_string());
         }
         for grant in grants {
-            self.detail_of(grant);
+            self.detail_of(&grant.to_string());
         }
     }
 

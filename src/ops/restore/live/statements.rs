@@ -2,47 +2,55 @@
 //! grants, continuous queries and subscriptions.
 //!
 //! They come behind all points, and subscriptions behind all else. All of it can be done twice: what
-//! the server has and is equal stays.
+//! the server has and is equal stays, and so does what it has of that name and is different.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::Display;
 
 use anyhow::Result;
 use serde_json::Value;
 
 use super::Brought;
+use super::same_server::ensure_same_server;
 use super::target::Live;
 use crate::error::{ErrorKind, kind_of, told};
-use crate::http_api::HttpApi;
-use crate::metastore::statements::{Statements, create_subscription};
+use crate::http_api::{HttpApi, Series};
+use crate::metastore::influxql::identifier;
+use crate::metastore::statements::{NewGrant, NewQuery, NewSubscription, NewUser, Statements};
 use crate::ops::Shortfall;
 use crate::ops::restore::report::AppliedStatements;
 use crate::ops::restore::statement_options::StatementOptions;
-use crate::text::{name_list, plural};
+use crate::text::plural;
 
-/// What a statement makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    User,
-    Grant,
-    ContinuousQuery,
-    Subscription,
+/// What is to be made.
+#[derive(Clone, Copy)]
+enum New<'a> {
+    User(&'a NewUser, &'a str),
+    Grant(&'a NewGrant),
+    Query(&'a NewQuery),
+    Subscription(&'a NewSubscription),
 }
 
-/// A statement, and how it is told: without a password.
-struct Statement {
-    kind: Kind,
-    text: String,
-    told: String,
-}
-
-impl Statement {
-    fn new(kind: Kind, text: &str) -> Self {
-        Self {
-            kind,
-            text: text.to_owned(),
-            told: text.to_owned(),
+impl New<'_> {
+    /// The statement without passwords.
+    fn told(&self) -> &dyn Display {
+        match self {
+            Self::User(user, _) => user,
+            Self::Grant(grant) => grant,
+            Self::Query(query) => query,
+            Self::Subscription(subscription) => subscription,
         }
     }
+}
+
+/// What the server has of what is asked for.
+#[derive(Default)]
+struct OnServer {
+    /// Continuous queries, by their databases and names.
+    queries: BTreeMap<(String, String), String>,
+    subscriptions: BTreeSet<NewSubscription>,
+    /// Users that were to be made and were not: who has the name is another.
+    not_made: HashSet<String>,
 }
 
 impl Live<'_> {
@@ -60,142 +68,221 @@ impl Live<'_> {
     ) -> Result<()> {
         let only = self.only_database(&brought.source);
         let statements = self.statements(&brought.source, only.as_deref());
-        self.warn_unknown_users(asked, &statements);
         let all = chosen(asked, &statements);
-        let zero = |is_asked: bool| is_asked.then_some(0);
-        let mut applied = AppliedStatements {
-            users: zero(!asked.passwords.is_empty()),
-            grants: zero(asked.grants),
-            continuous_queries: zero(asked.continuous_queries),
-            subscriptions: zero(asked.subscriptions),
-        };
-        let mut there = None;
-        let mut stopped = (!brought.has_all).then_some("points are missing");
-        for (statement, left) in all.iter().zip((0..all.len()).rev()) {
-            let done = match stopped {
-                _ if self.options.dry_run => {
-                    let told = &statement.told;
-                    self.context.status(format!("would apply: {told}"));
-                    Ok(())
-                }
-                Some(why) => Err(ErrorKind::Failed.error(why).into()),
-                None => self.apply(api, statement, &mut there),
-            };
-            match done {
-                Ok(()) => applied.count(statement.kind),
-                Err(error) if kind_of(&error).is_stop() => {
-                    self.context.warn(format!(
-                        "{} not applied: the same command with -merge applies the rest",
-                        plural(left + 1, "statement")
-                    ));
-                    return Err(error);
-                }
-                Err(error) => {
-                    if kind_of(&error) == ErrorKind::Unreachable {
-                        stopped = Some("the server did not answer before");
-                    }
-                    brought.report.missing.push(Shortfall {
-                        shard: None,
-                        reason: format!("not applied: {}: {}", statement.told, told(&error)),
-                    });
-                }
+        let mut applied = AppliedStatements::asked_for(asked);
+        if self.options.dry_run {
+            for new in &all {
+                self.context.status(format!("would apply: {}", new.told()));
+                applied.count(*new);
             }
+            brought.report.applied = Some(applied);
+            return Ok(());
+        }
+        let (mut on_server, mut stopped) = (OnServer::default(), None);
+        if !brought.has_all {
+            stopped = Some("points are missing".to_owned());
+        } else if !all.is_empty() {
+            match self.on_server(api, asked) {
+                Ok(found) => on_server = found,
+                Err(error) => stopped = Some(told(&error)),
+            }
+        }
+        for (new, left) in all.iter().zip((0..all.len()).rev()) {
+            let done = match &stopped {
+                Some(why) => Err(ErrorKind::Refused.error(why).into()),
+                None => self.apply(api, *new, &mut on_server),
+            };
+            let Err(error) = done else {
+                applied.count(*new);
+                continue;
+            };
+            let kind = kind_of(&error);
+            if kind.is_stop() {
+                self.warn_not_applied(left + 1);
+                return Err(error);
+            }
+            // Where it answers otherwise, or not at all, it may have done it.
+            let verdict = match kind {
+                ErrorKind::Refused => "not applied",
+                _ => "perhaps not applied",
+            };
+            if kind == ErrorKind::Unreachable {
+                stopped = Some("the server did not answer before".to_owned());
+            }
+            brought.report.missing.push(Shortfall {
+                shard: None,
+                reason: format!("{verdict}: {}: {}", new.told(), told(&error)),
+            });
+        }
+        match all.len() - applied.total() {
+            0 => {}
+            missing => self.warn_not_applied(missing),
         }
         brought.report.applied = Some(applied);
         Ok(())
     }
 
-    /// Has the server do one statement. A subscription that it has is asked for before: it refuses
-    /// an equal one too.
-    fn apply(
-        &self,
-        api: &HttpApi,
-        statement: &Statement,
-        subscriptions: &mut Option<BTreeSet<String>>,
-    ) -> Result<()> {
-        self.context.check()?;
-        if statement.kind == Kind::Subscription {
-            let known = match subscriptions {
-                Some(known) => known,
-                None => subscriptions.insert(subscriptions_on(api)?),
-            };
-            if known.contains(&statement.text) {
-                return Ok(());
-            }
-        }
-        api.statement(&statement.text)
+    fn warn_not_applied(&self, count: usize) {
+        self.context.warn(format!(
+            "{} not applied: restore -online -dry-run -influxql FILE, without -with, writes all of \
+             them as a script",
+            plural(count, "statement")
+        ));
     }
 
-    /// Warns of passwords for users that are not restored.
-    fn warn_unknown_users(&self, asked: &StatementOptions, statements: &Statements) {
-        let users = &statements.users;
-        let is_unknown = |name: &&String| users.iter().all(|user| user.name != **name);
-        let unknown: Vec<String> = asked
-            .passwords
-            .names()
-            .filter(is_unknown)
-            .cloned()
-            .collect();
-        if !unknown.is_empty() {
-            self.context.warn(format!(
-                "-users-password-file names {} that the backup does not have, or without a grant on what is restored: {}",
-                plural(unknown.len(), "user"),
-                name_list(&unknown)
-            ));
+    /// What the server has. The API has to be that of the server that the points came into: before
+    /// they did, two new servers could not be told from one another.
+    fn on_server(&self, api: &HttpApi, asked: &StatementOptions) -> Result<OnServer> {
+        ensure_same_server(api, self, &self.metastore()?)?;
+        let mut found = OnServer::default();
+        if asked.continuous_queries {
+            for series in api.query("SHOW CONTINUOUS QUERIES")? {
+                for row in &series.rows {
+                    let text = |column| series.text(row, column).unwrap_or_default().to_owned();
+                    let key = (series.name.clone(), text("name"));
+                    found.queries.insert(key, text("query"));
+                }
+            }
+        }
+        if asked.subscriptions {
+            let answer = api.query("SHOW SUBSCRIPTIONS")?;
+            found
+                .subscriptions
+                .extend(answer.iter().flat_map(subscriptions_in));
+        }
+        Ok(found)
+    }
+
+    /// Makes one of them, unless the server has it.
+    fn apply(&self, api: &HttpApi, new: New<'_>, on_server: &mut OnServer) -> Result<()> {
+        self.context.check()?;
+        let stays = |what: &str| Err(ErrorKind::Refused.error(what).into());
+        match new {
+            New::User(user, password) => {
+                let made = api.statement(&user.statement(password));
+                made.map_err(|error| {
+                    on_server.not_made.insert(user.name.clone());
+                    without_password(error)
+                })
+            }
+            New::Grant(grant) if on_server.not_made.contains(&grant.user) => {
+                stays("its user was not made")
+            }
+            New::Grant(grant) => match privilege_on(api, grant)?.as_deref() {
+                None | Some("NO PRIVILEGES") => api.statement(&grant.to_string()),
+                Some("ALL PRIVILEGES") => Ok(()),
+                Some(has) if has == grant.privilege => Ok(()),
+                Some(has) => stays(&format!("the user has {has} there, which stays")),
+            },
+            New::Query(query) => {
+                let key = (query.database.clone(), query.name.clone());
+                match on_server.queries.get(&key) {
+                    None => api.statement(&query.to_string()),
+                    Some(shown) if query.is(shown) => Ok(()),
+                    Some(_) => stays("there is another query of that name, which stays"),
+                }
+            }
+            New::Subscription(subscription) if on_server.subscriptions.contains(subscription) => {
+                Ok(())
+            }
+            New::Subscription(subscription) => api.statement(&subscription.statement()),
         }
     }
 }
 
-/// The statements that are applied, in order.
-fn chosen(asked: &StatementOptions, statements: &Statements) -> Vec<Statement> {
-    let users = statements.users.iter().filter_map(|user| {
-        let password = asked.passwords.of(&user.name)?;
-        Some(Statement {
-            kind: Kind::User,
-            text: user.statement(password),
-            told: user.to_string(),
-        })
-    });
-    let mut all: Vec<Statement> = users.collect();
-    let mut add = |is_chosen: bool, kind: Kind, texts: &[String]| {
-        let texts = texts.iter().filter(|_| is_chosen);
-        all.extend(texts.map(|text| Statement::new(kind, text)));
-    };
-    add(asked.grants, Kind::Grant, &statements.grants);
-    let queries = &statements.continuous_queries;
-    add(asked.continuous_queries, Kind::ContinuousQuery, queries);
-    let subscriptions = &statements.subscriptions;
-    add(asked.subscriptions, Kind::Subscription, subscriptions);
+/// What is to be made, in order.
+fn chosen<'a>(asked: &'a StatementOptions, statements: &'a Statements) -> Vec<New<'a>> {
+    let mut all = Vec::new();
+    let users = statements.users.iter();
+    all.extend(users.filter_map(|user| Some(New::User(user, asked.passwords.of(&user.name)?))));
+    if asked.grants {
+        all.extend(statements.grants.iter().map(New::Grant));
+    }
+    if asked.continuous_queries {
+        all.extend(statements.continuous_queries.iter().map(New::Query));
+    }
+    if asked.subscriptions {
+        all.extend(statements.subscriptions.iter().map(New::Subscription));
+    }
     all
 }
 
-/// The subscriptions that a server has, as the statements that make them.
-fn subscriptions_on(api: &HttpApi) -> Result<BTreeSet<String>> {
-    let mut found = BTreeSet::new();
-    for series in api.query("SHOW SUBSCRIPTIONS")? {
-        let columns = &series.columns;
-        let destinations = columns.iter().position(|name| name == "destinations");
-        for row in &series.rows {
-            let text = |column: &str| series.text(row, column).unwrap_or_default();
-            let urls = destinations.and_then(|at| row.get(at)?.as_array());
-            let urls = urls.into_iter().flatten().filter_map(Value::as_str);
-            let urls: Vec<String> = urls.map(str::to_owned).collect();
-            let policy = (series.name.as_str(), text("retention_policy"));
-            let (name, mode) = (text("name"), text("mode"));
-            found.insert(create_subscription(name, policy, mode, &urls));
-        }
+/// Why a user was not made, without what a server or a proxy says: that can hold the password.
+fn without_password(error: anyhow::Error) -> anyhow::Error {
+    let kind = kind_of(&error);
+    if kind.is_stop() {
+        return error;
     }
-    Ok(found)
+    let why = match told(&error) {
+        said if said.ends_with("user already exists") => {
+            "the server has a user of that name with another password or other rights"
+        }
+        _ if kind == ErrorKind::Unreachable => "the server did not answer",
+        _ => {
+            "the server did not take it; its words are not repeated, for they can hold the password"
+        }
+    };
+    kind.error(why).into()
+}
+
+/// What a user may do with the database of a grant, in the server's words.
+fn privilege_on(api: &HttpApi, grant: &NewGrant) -> Result<Option<String>> {
+    let answer = api.query(&format!("SHOW GRANTS FOR {}", identifier(&grant.user)))?;
+    let rows = answer
+        .iter()
+        .flat_map(|series| series.rows.iter().map(move |row| (series, row)));
+    let mut of_database =
+        rows.filter(|(series, row)| series.text(row, "database") == Some(grant.database.as_str()));
+    let found = of_database.next();
+    Ok(found.and_then(|(series, row)| series.text(row, "privilege").map(str::to_owned)))
+}
+
+/// The subscriptions of a database, in a server's answer.
+fn subscriptions_in(series: &Series) -> impl Iterator<Item = NewSubscription> {
+    let columns = &series.columns;
+    let destinations = columns.iter().position(|name| name == "destinations");
+    series.rows.iter().map(move |row| {
+        let text = |column| series.text(row, column).unwrap_or_default().to_owned();
+        let urls = destinations.and_then(|at| row.get(at)?.as_array());
+        let urls = urls.into_iter().flatten().filter_map(Value::as_str);
+        NewSubscription {
+            database: series.name.clone(),
+            policy: text("retention_policy"),
+            name: text("name"),
+            mode: text("mode"),
+            destinations: urls.map(str::to_owned).collect(),
+        }
+    })
 }
 
 impl AppliedStatements {
-    fn count(&mut self, kind: Kind) {
-        let count = match kind {
-            Kind::User => &mut self.users,
-            Kind::Grant => &mut self.grants,
-            Kind::ContinuousQuery => &mut self.continuous_queries,
-            Kind::Subscription => &mut self.subscriptions,
+    fn asked_for(asked: &StatementOptions) -> Self {
+        let zero = |is_asked: bool| is_asked.then_some(0);
+        Self {
+            users: zero(!asked.passwords.is_empty()),
+            grants: zero(asked.grants),
+            continuous_queries: zero(asked.continuous_queries),
+            subscriptions: zero(asked.subscriptions),
+        }
+    }
+
+    fn count(&mut self, new: New<'_>) {
+        let count = match new {
+            New::User(..) => &mut self.users,
+            New::Grant(_) => &mut self.grants,
+            New::Query(_) => &mut self.continuous_queries,
+            New::Subscription(_) => &mut self.subscriptions,
         };
         *count.get_or_insert(0) += 1;
+    }
+
+    fn total(&self) -> usize {
+        let counts = [
+            self.users,
+            self.grants,
+            self.continuous_queries,
+            self.subscriptions,
+        ];
+        counts.into_iter().flatten().sum()
     }
 }

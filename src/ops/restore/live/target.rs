@@ -59,7 +59,26 @@ impl LiveOptions {
     /// Refuses flags that contradict each other, and such as need others.
     pub(crate) fn ensure_consistent(&self) -> Result<(), Error> {
         self.what.ensure_consistent()?;
+        self.ensure_queries_see_all()?;
         self.ensure_mergeable()
+    }
+
+    /// Refuses continuous queries over a part of the points: they would write the aggregates of all
+    /// of them anew, out of that part.
+    fn ensure_queries_see_all(&self) -> Result<(), Error> {
+        let what = &self.what;
+        let flag = match () {
+            () if !what.series.takes_all() => "-measurement or -where",
+            () if what.bounds().is_some() => "-start or -end",
+            () if what.shard.is_some() => "-shard",
+            () => return Ok(()),
+        };
+        match &self.statements {
+            Some(asked) if asked.continuous_queries => Err(ErrorKind::Usage
+                .error(format!("-with cqs does not go with {flag}"))
+                .hint("continuous queries would write aggregates anew, out of a part of the points; -influxql FILE writes them as statements")),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses what a merge cannot do.
@@ -181,7 +200,14 @@ impl Live<'_> {
     /// Warns that the databases may be on the server in part.
     pub(super) fn warn_in_part(&self, source: &Source, is_resumable: bool) {
         let next = if is_resumable {
-            "snap restore -resume goes on where this stopped; or drop them to begin anew"
+            match &self.options.statements {
+                None => {
+                    "snap restore -resume goes on where this stopped; or drop them to begin anew"
+                }
+                Some(_) => {
+                    "the same command with -resume goes on where this stopped; or drop them to begin anew"
+                }
+            }
         } else {
             "drop them before the next try"
         };
