@@ -431,8 +431,7 @@ fn statements_that_a_server_refuses_or_does_not_answer_are_named_and_the_points_
         let error = HttpReply::Instead(200, "user not found".to_owned());
         refuses.api.script("GRANT", [error]);
         let run = refuses.merge(&backup, &with).expect(3);
-        let expected =
-            json!({"users": null, "grants": 0, "continuous_queries": 2, "subscriptions": 1});
+        let expected = json!({"users": null, "grants": 0, "continuous_queries": 2, "subscriptions": 1, "not_applied": 1});
         assert_eq!(applied(&run), expected);
         assert!(missing(&run).contains("user not found"), "{}", run.stdout);
         assert_eq!(refuses.api.statements().len(), 2);
@@ -443,8 +442,7 @@ fn statements_that_a_server_refuses_or_does_not_answer_are_named_and_the_points_
             .api
             .script("CREATE CONTINUOUS QUERY one", [HttpReply::GoesAway]);
         let run = leaves.merge(&backup, &with).expect(3);
-        let expected =
-            json!({"users": null, "grants": 1, "continuous_queries": 0, "subscriptions": 0});
+        let expected = json!({"users": null, "grants": 1, "continuous_queries": 0, "subscriptions": 0, "not_applied": 3});
         assert_eq!(applied(&run), expected);
         let missing = run.last_message()["missing"].clone();
         let missing: Vec<&str> = missing

@@ -122,6 +122,8 @@ pub struct AppliedStatements {
     pub continuous_queries: Option<usize>,
     /// Subscriptions.
     pub subscriptions: Option<usize>,
+    /// Statements that it did not take.
+    pub not_applied: usize,
 }
 
 /// What is not restored: what the backup lacks, what influxd will not show, and what is damaged.

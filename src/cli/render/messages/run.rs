@@ -123,6 +123,8 @@ struct AppliedMessage {
     continuous_queries: Option<usize>,
     /// Subscriptions; null where -with does not name them.
     subscriptions: Option<usize>,
+    /// Statements that it did not take; missing has each.
+    not_applied: usize,
 }
 
 impl AppliedMessage {
@@ -276,6 +278,7 @@ impl<'a> RunSummary<'a> {
                 grants: applied.grants,
                 continuous_queries: applied.continuous_queries,
                 subscriptions: applied.subscriptions,
+                not_applied: applied.not_applied,
             }),
             lost_count: report.lost.as_ref().map(|lost| lost.count()),
             on_conflict: merge.map(|merge| merge.on_conflict.word()),
@@ -471,13 +474,20 @@ impl<'a> RunSummary<'a> {
 
     fn lacking(&self) -> impl Iterator<Item = String> {
         let in_part = self.shortfalls.in_part;
+        let not_applied = self
+            .applied
+            .as_ref()
+            .map_or(0, |applied| applied.not_applied);
+        let missing = self.missing_shards().saturating_sub(in_part + not_applied);
         let counts = [
             (in_part, "of them in part"),
-            (self.missing_shards().saturating_sub(in_part), "missing"),
+            (missing, "missing"),
             (self.unproven.len(), "unproven"),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-        counts.map(|(count, what)| format!("{count} {what}"))
+        let counts = counts.map(|(count, what)| format!("{count} {what}"));
+        let statements = plural(not_applied, "statement");
+        counts.chain((not_applied > 0).then(|| format!("{statements} not applied")))
     }
 
     /// How many shards something is missing of; what is not told of one shard counts as one.

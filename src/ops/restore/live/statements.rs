@@ -109,14 +109,14 @@ impl Live<'_> {
             if kind == ErrorKind::Unreachable {
                 stopped = Some("the server did not answer before".to_owned());
             }
+            applied.not_applied += 1;
             brought.report.missing.push(Shortfall {
                 shard: None,
                 reason: format!("{verdict}: {}: {}", new.told(), told(&error)),
             });
         }
-        match all.len() - applied.total() {
-            0 => {}
-            missing => self.warn_not_applied(missing),
+        if applied.not_applied > 0 {
+            self.warn_not_applied(applied.not_applied);
         }
         brought.report.applied = Some(applied);
         Ok(())
@@ -263,6 +263,7 @@ impl AppliedStatements {
             grants: zero(asked.grants),
             continuous_queries: zero(asked.continuous_queries),
             subscriptions: zero(asked.subscriptions),
+            not_applied: 0,
         }
     }
 
@@ -274,15 +275,5 @@ impl AppliedStatements {
             New::Subscription(_) => &mut self.subscriptions,
         };
         *count.get_or_insert(0) += 1;
-    }
-
-    fn total(&self) -> usize {
-        let counts = [
-            self.users,
-            self.grants,
-            self.continuous_queries,
-            self.subscriptions,
-        ];
-        counts.into_iter().flatten().sum()
     }
 }
