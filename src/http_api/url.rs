@@ -33,9 +33,6 @@ impl FromStr for HttpUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rest = text
-            .strip_prefix("http://")
-            .or_else(|| text.strip_prefix("https://"));
         if text.contains(['@', '?']) {
             // Not repeated: there may be a password in it.
             return Err(
@@ -44,17 +41,15 @@ impl FromStr for HttpUrl {
                     .to_owned(),
             );
         }
-        let Some(rest) = rest else {
-            return Err(format!(
-                "'{}' is no URL of an HTTP API; write http://HOST:8086 or https://HOST:8086",
-                text.escape_debug()
-            ));
-        };
+        let rest = text
+            .strip_prefix("http://")
+            .or_else(|| text.strip_prefix("https://"))
+            .unwrap_or_default();
         let authority = rest.split('/').next().unwrap_or_default();
         let is_odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '#' | '\\');
         if authority.is_empty() || rest.contains(is_odd) {
             return Err(format!(
-                "'{}' is no URL of an HTTP API; write http://HOST:8086 without a query",
+                "'{}' is no URL of an HTTP API; write http://HOST:8086 or https://HOST:8086",
                 text.escape_debug()
             ));
         }

@@ -310,20 +310,21 @@ impl Catalog {
 fn no_directory(path: &std::path::Path) -> Error {
     let fault =
         ErrorKind::NoBackup.error(format!("there is no backup directory {}", path.display()));
-    match path.to_str().filter(|name| is_set_name(name)) {
-        Some(name) => fault.hint(format!(
+    if let Some(name) = path.to_str().filter(|name| is_set_name(name)) {
+        return fault.hint(format!(
             "'{name}' names a set: write PATH, the backup directory, before it"
-        )),
-        None if set_in(path).is_some() => {
-            let (place, set) = set_in(path).unwrap_or_default();
-            fault.hint(format!(
-                "a set is a word of its own: {place} {set}; snap diff alone takes {place}::{set}"
-            ))
-        }
-        None if path.exists() => ErrorKind::NoBackup
+        ));
+    }
+    if let Some((place, set)) = set_in(path) {
+        return fault.hint(format!(
+            "a set is a word of its own: {place} {set}; snap diff alone takes {place}::{set}"
+        ));
+    }
+    match path.exists() {
+        true => ErrorKind::NoBackup
             .error(format!("{} is a file, not a directory", path.display()))
             .hint("PATH is the directory that the backup was written into"),
-        None => fault.hint("name it as PATH or in SNAP_DIR; without either it is ./backup"),
+        false => fault.hint("name it as PATH or in SNAP_DIR; without either it is ./backup"),
     }
 }
 

@@ -156,7 +156,7 @@ impl Live<'_> {
     /// Makes one of them, unless the server has it.
     fn apply(&self, api: &HttpApi, new: New<'_>, on_server: &mut OnServer) -> Result<()> {
         self.context.check()?;
-        let stays = |what: &str| Err(ErrorKind::Refused.error(what).into());
+        let refused = |why: &str| Err(ErrorKind::Refused.error(why).into());
         match new {
             New::User(user, password) => {
                 let made = api.statement(&user.statement(password));
@@ -166,20 +166,20 @@ impl Live<'_> {
                 })
             }
             New::Grant(grant) if on_server.not_made.contains(&grant.user) => {
-                stays("its user was not made")
+                refused("its user was not made")
             }
             New::Grant(grant) => match privilege_on(api, grant)?.as_deref() {
                 None | Some("NO PRIVILEGES") => api.statement(&grant.to_string()),
                 Some("ALL PRIVILEGES") => Ok(()),
                 Some(has) if has == grant.privilege => Ok(()),
-                Some(has) => stays(&format!("the user has {has} there, which stays")),
+                Some(has) => refused(&format!("the user has {has} there, which stays")),
             },
             New::Query(query) => {
                 let key = (query.database.clone(), query.name.clone());
                 match on_server.queries.get(&key) {
                     None => api.statement(&query.to_string()),
                     Some(shown) if query.is(shown) => Ok(()),
-                    Some(_) => stays("there is another query of that name, which stays"),
+                    Some(_) => refused("there is another query of that name, which stays"),
                 }
             }
             New::Subscription(subscription) if on_server.subscriptions.contains(subscription) => {
