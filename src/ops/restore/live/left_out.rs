@@ -13,6 +13,9 @@ use crate::ops::restore::report::{count_with_deletes, deletes_applied, have_dele
 use crate::ops::restore::source::Source;
 use crate::text::plural;
 
+/// Why users and grants are left out.
+const NO_PART: &str = "users and grants are no part of an import";
+
 impl Live<'_> {
     /// Says in a line each, with counts, what does not come back; the statements that make it, where
     /// somebody wants details, and in the file that was named.
@@ -104,7 +107,7 @@ impl Live<'_> {
     fn report_users(&self, statements: &Statements) {
         let Statements { users, grants, .. } = statements;
         if users.is_empty() {
-            self.report_statements("grant", "they are no part of an import", grants);
+            self.report_statements("grant", NO_PART, grants);
             return;
         }
         let count = counted(users.len(), "user");
@@ -114,7 +117,7 @@ impl Live<'_> {
         };
         let reason = match &self.options.statements {
             Some(asked) if !asked.passwords.is_empty() => "no password in -users-password-file",
-            _ => "they are no part of an import",
+            _ => NO_PART,
         };
         self.context
             .warn(format!("{count} left out{grants_too}: {reason}"));
