@@ -22,8 +22,9 @@ use crate::shard_tar::gzip::damaged_at;
 use crate::shard_tar::{Ending, Member, TarError};
 use crate::tsm::check::{TsmDamage, TsmFinding, check};
 use crate::tsm::fields::FieldTypes;
-use crate::tsm::index::{IndexError, IndexWalk};
+use crate::tsm::index::{IndexError, IndexWalk, Key};
 use crate::tsm::parts::{LARGE, check_in_parts};
+use crate::tsm::stream_check::StreamCheck;
 use crate::tsm::{is_file_name, is_index, tombstone};
 
 /// The most findings kept of one member: a file of garbage has no end of them.
@@ -337,6 +338,11 @@ impl Examination<'_> {
         })
     }
 
+    /// Whether one thread has to inflate all of the file, which leaves time to others.
+    fn is_inflated_by_one(&self) -> bool {
+        self.file.compressed && self.file.blocks.is_none()
+    }
+
     /// Where members are looked at.
     fn place(&self) -> Result<Place<'_>> {
         Ok(match self.unpack {
@@ -406,14 +412,20 @@ impl Examination<'_> {
             examined.crc = crc;
             return Ok(());
         }
-        let content = reader.content()?;
+        let mut check = match self.depth {
+            Depth::Blocks { .. } if member.is_tsm() && self.is_inflated_by_one() => {
+                StreamCheck::start(member.size)
+            }
+            Depth::Blocks { .. } | Depth::Index => None,
+        };
+        let content = reader.content_through(check.as_mut())?;
         let summed = Crc32ReadAt::new(&content.bytes, self.cancel);
         let bytes: &dyn ReadAt = match content.crc {
             Some(_) => &content.bytes,
             None => &summed,
         };
         if member.is_tsm() {
-            self.look_into_tsm(bytes, types, examined)?;
+            self.look_into_tsm(bytes, check, types, examined)?;
         } else if member.is_tombstone() {
             look_into_tombstone(bytes, examined)?;
         }
@@ -424,6 +436,7 @@ impl Examination<'_> {
     fn look_into_tsm(
         &self,
         content: &dyn ReadAt,
+        check: Option<StreamCheck>,
         types: Option<&mut FieldTypes>,
         examined: &mut ExaminedMember,
     ) -> io::Result<()> {
@@ -434,7 +447,7 @@ impl Examination<'_> {
             (Depth::Index, None) => IndexWalk::open(content).and_then(IndexWalk::walk_to_end),
             (Depth::Index, Some(types)) => types.add_file(content),
             (Depth::Blocks { times }, types) => {
-                look_into_blocks(content, times.clone(), types, examined)
+                look_into_blocks(content, times.clone(), check, types, examined)
             }
         };
         match walked {
@@ -451,9 +464,17 @@ impl Examination<'_> {
 fn look_into_blocks(
     content: &dyn ReadAt,
     times: Option<Range<i64>>,
-    types: Option<&mut FieldTypes>,
+    passed: Option<StreamCheck>,
+    mut types: Option<&mut FieldTypes>,
     examined: &mut ExaminedMember,
 ) -> Result<(), IndexError> {
+    if let Some(passed) = passed {
+        let each = |key: &Key<'_>| types.as_mut().map_or(Ok(()), |types| types.add(key));
+        if let Some(report) = passed.finish(content, times.as_ref(), each)? {
+            examined.points = report.points;
+            return Ok(());
+        }
+    }
     let size = examined.size;
     let mut tell = |finding: TsmFinding<'_>| {
         examined.push(MemberFinding::Inside {

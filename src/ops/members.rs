@@ -12,6 +12,7 @@ use crate::io::scratch::{Spool, scratch_words};
 use crate::repository::{StoredFile, Tar};
 use crate::shard::ShardPath;
 use crate::shard_tar::{BLOCK, Ending, Member, ShardTarReader, TarError, read_past, seek_past};
+use crate::tsm::stream_check::StreamCheck;
 use crate::tsm::tombstone::{self, BoundedDeletes};
 
 /// Bytes read at a time.
@@ -184,18 +185,30 @@ impl<'a, R: Read> MemberReader<'a, R> {
     ///
     /// When the tar is damaged, its source fails, or there is no room.
     pub(super) fn content(&mut self) -> Result<MemberContent<'_>, ContentError> {
+        self.content_through(None)
+    }
+
+    /// As [`content`](Self::content), all of which passes through `check`.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`content`](Self::content).
+    pub(super) fn content_through(
+        &mut self,
+        check: Option<&mut StreamCheck>,
+    ) -> Result<MemberContent<'_>, ContentError> {
         let reader = &mut self.reader;
         let (bytes, crc): (Section<'_, dyn ReadAt>, _) = match &mut self.place {
             Place::Tar(file) => {
-                let crc = pass_over(reader, self.size, self.is_streamed)?;
+                let crc = pass_over(reader, self.size, self.is_streamed, check)?;
                 (Section::new(file, self.offset, self.size), crc)
             }
             Place::Spool(spool) => {
-                let crc = put_into(spool, reader, self.size)?;
+                let crc = put_into(spool, reader, self.size, check)?;
                 (Section::new(spool.file(), 0, spool.size()), Some(crc))
             }
             Place::Directory(directory) => {
-                let (unpacked, crc) = unpack(directory, reader, &self.name, self.size)?;
+                let (unpacked, crc) = unpack(directory, reader, &self.name, self.size, check)?;
                 let unpacked = self.unpacked.insert(unpacked);
                 (Section::new(unpacked.file(), 0, self.size), Some(crc))
             }
@@ -212,10 +225,10 @@ impl<'a, R: Read> MemberReader<'a, R> {
     pub(crate) fn pass_content(&mut self) -> Result<Option<u32>, ContentError> {
         match &self.place {
             Place::Directory(directory) => {
-                let (_, crc) = unpack(directory, &mut self.reader, &self.name, self.size)?;
+                let (_, crc) = unpack(directory, &mut self.reader, &self.name, self.size, None)?;
                 Ok(Some(crc))
             }
-            _ => pass_over(&mut self.reader, self.size, self.is_streamed),
+            _ => pass_over(&mut self.reader, self.size, self.is_streamed, None),
         }
     }
 
@@ -239,9 +252,10 @@ fn pass_over(
     reader: &mut ShardTarReader<impl Read>,
     size: u64,
     is_streamed: bool,
+    check: Option<&mut StreamCheck>,
 ) -> Result<Option<u32>, ContentError> {
     match is_streamed {
-        true => pass_through(reader, size, |_| Ok(())).map(Some),
+        true => pass_through(reader, size, check, |_| Ok(())).map(Some),
         false => Ok(reader.pass_content().map(|()| None)?),
     }
 }
@@ -251,10 +265,11 @@ fn put_into(
     spool: &mut Spool,
     reader: &mut ShardTarReader<impl Read>,
     size: u64,
+    check: Option<&mut StreamCheck>,
 ) -> Result<u32, ContentError> {
     spool.clear();
     spool.want(size).map_err(ContentError::Scratch)?;
-    pass_through(reader, size, |bytes| {
+    pass_through(reader, size, check, |bytes| {
         spool.write_all(bytes).map_err(ContentError::Scratch)
     })
 }
@@ -265,19 +280,22 @@ fn unpack(
     reader: &mut ShardTarReader<impl Read>,
     name: &str,
     size: u64,
+    check: Option<&mut StreamCheck>,
 ) -> Result<(UnpackedFile, u32), ContentError> {
     let mut unpacked = directory.create(name, size).map_err(ContentError::Unpack)?;
-    let crc = pass_through(reader, size, |bytes| {
+    let crc = pass_through(reader, size, check, |bytes| {
         unpacked.write(bytes).map_err(ContentError::Unpack)
     })?;
     directory.keep(&unpacked).map_err(ContentError::Unpack)?;
     Ok((unpacked, crc))
 }
 
-/// Hands the content of a member of so many bytes to `take`, piece by piece to its end; its CRC-32.
+/// Hands the content of a member of so many bytes to `take` and to `check`, piece by piece to its
+/// end; its CRC-32.
 fn pass_through(
     reader: &mut ShardTarReader<impl Read>,
     size: u64,
+    mut check: Option<&mut StreamCheck>,
     mut take: impl FnMut(&[u8]) -> Result<(), ContentError>,
 ) -> Result<u32, ContentError> {
     let mut crc = crc32fast::Hasher::new();
@@ -289,6 +307,9 @@ fn pass_through(
         }
         crc.update(&buffer[..count]);
         take(&buffer[..count])?;
+        if let Some(check) = &mut check {
+            check.pass(&mut buffer, count);
+        }
     }
 }
 

@@ -111,6 +111,37 @@ impl Decoder {
         }
         Ok(Summary { value_type, span })
     }
+
+    /// Checks the block at the front of `bytes` as [`check`](Self::check) does; what follows it may
+    /// be anything. What it spans, and its bytes.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or `bytes` end before it does.
+    pub(super) fn check_front(&mut self, bytes: &[u8]) -> Result<(Summary, usize), DecodeError> {
+        let Parts {
+            value_type,
+            times,
+            values: rest,
+        } = split_sections(bytes)?;
+        let span = times::check(times)?;
+        let count = span.count;
+        let length = match value_type {
+            ValueType::Float => floats::check_front(rest, count)?,
+            ValueType::Integer | ValueType::Unsigned => integers::length(rest, count)?,
+            ValueType::Boolean => booleans::length(rest, count)?,
+            ValueType::String => strings::length(rest)?,
+        };
+        let values = rest.get(..length).ok_or(DecodeError::Cut)?;
+        match value_type {
+            ValueType::Float => {}
+            ValueType::Integer | ValueType::Unsigned => integers::check(values, count)?,
+            ValueType::Boolean => booleans::check(values, count)?,
+            ValueType::String => strings::check(values, count, &mut self.plain)?,
+        }
+        let size = bytes.len() - rest.len() + length;
+        Ok((Summary { value_type, span }, size))
+    }
 }
 
 /// The times of a block, packed.
@@ -281,6 +312,32 @@ pub(crate) mod tests {
                 checked == Err(error) || checked == Err(DecodeError::TimeOrder),
                 "{checked:?} {error:?}"
             ),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_ends_where_its_values_do_whatever_follows(
+            points in some_points(), behind in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let block = encode(&points).unwrap();
+            let bytes = [&block[..], &behind].concat();
+            let mut decoder = Decoder::default();
+            let summary = decoder.check(&block).unwrap();
+            prop_assert_eq!(decoder.check_front(&bytes), Ok((summary, block.len())));
+            for cut in 0..block.len() {
+                prop_assert!(decoder.check_front(&block[..cut]).is_err(), "{}", cut);
+            }
+        }
+
+        #[test]
+        fn what_is_found_in_front_of_any_bytes_is_a_block(
+            bytes in prop::collection::vec(prop_oneof![0..20_u8, any::<u8>()], 0..60),
+        ) {
+            let mut decoder = Decoder::default();
+            if let Ok((summary, size)) = decoder.check_front(&bytes) {
+                prop_assert_eq!(decoder.check(&bytes[..size]), Ok(summary));
+            }
         }
     }
 

@@ -5,7 +5,8 @@
 //! outside is whole, [`index`] walks the index, [`export`] reduces a file to the blocks of an
 //! interval. [`values`] holds points, [`block`] packs and unpacks them with what is in
 //! [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every
-//! fault of a file, [`parts`] does so with several threads; [`filter`] leaves points out of one;
+//! fault of a file, [`parts`] does so with several threads, and [`stream_check`] sees while it passes
+//! that it has none; [`filter`] leaves points out of one;
 //! [`fields`] finds fields of which files disagree; [`series`] takes keys apart, and
 //! [`series_filter`] says which series are meant, and [`sought_series`] whether they were found.
 //! [`points`] gives the points of the files of a shard as a query would; [`schema`] tells from
@@ -32,6 +33,7 @@ pub mod series;
 pub mod series_filter;
 mod sort;
 pub(crate) mod sought_series;
+pub(crate) mod stream_check;
 pub mod tombstone;
 pub mod values;
 pub mod wal;

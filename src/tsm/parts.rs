@@ -23,7 +23,7 @@ const LEAST_BYTES: u64 = 4 << 20;
 const MOST_PARTS: u64 = 32;
 
 /// The most threads that all files together have beside those that ask for the check. Each takes
-/// the memory of a window.
+/// the memory of some windows.
 const MOST_HELPERS: usize = 8;
 
 /// How many of those there are.
@@ -160,11 +160,12 @@ impl Parts {
 }
 
 /// So many threads that help with a file, until it is dropped.
-struct Helpers(usize);
+#[derive(Debug)]
+pub(super) struct Helpers(pub(super) usize);
 
 impl Helpers {
     /// As many as there are cores for, or fewer.
-    fn up_to(wanted: usize) -> Self {
+    pub(super) fn up_to(wanted: usize) -> Self {
         static MOST: OnceLock<usize> = OnceLock::new();
         let most = *MOST.get_or_init(|| {
             thread::available_parallelism().map_or(0, |cores| (cores.get() - 1).min(MOST_HELPERS))

@@ -10,10 +10,11 @@ use flate2::{Decompress, FlushDecompress, Status};
 use super::workers::{self, Pending};
 
 /// Bytes read at a time of the file.
-const CHUNK: usize = 128 << 10;
+const CHUNK: usize = 512 << 10;
 
-/// The most bytes of the content in a piece.
-const PIECE: usize = 256 << 10;
+/// The most bytes of the content in a piece: so many that it does not matter that the threads wait
+/// for each other once for each.
+const PIECE: usize = 1 << 20;
 
 /// The content of any members at all, one after the other, with the sums of gzip.
 ///
@@ -131,13 +132,15 @@ impl<R: Read> SerialReader<R> {
                 self.file.consume(inflater.used);
                 mem::swap(&mut self.current, &mut inflater.plain);
                 self.taken = 0;
-                self.crc.update(&self.current);
-                self.content_size = self.content_size.wrapping_add(self.current.len() as u32);
-                match inflater.ending {
+                // The next piece is begun before anything is done with this one.
+                let next = match inflater.ending {
                     Ending::Open => self.inflate(inflater).unwrap_or_else(Next::Error),
                     Ending::Whole => Next::Sums(inflater),
                     Ending::Damaged => Next::Error(damage("it is no deflate stream")),
-                }
+                };
+                self.crc.update(&self.current);
+                self.content_size = self.content_size.wrapping_add(self.current.len() as u32);
+                next
             }
             Next::Sums(inflater) => {
                 self.read_sums()?;

@@ -46,6 +46,19 @@ pub fn check(section: &[u8], count: usize) -> Result<(), DecodeError> {
     bits(section, count).map(drop)
 }
 
+/// Bytes of the section at the front of `bytes`, if it has `count` values, which is not looked at
+/// any further. What follows it may be anything.
+///
+/// # Errors
+///
+/// When there is none, or `bytes` end before that shows.
+pub(crate) fn length(bytes: &[u8], count: usize) -> Result<usize, DecodeError> {
+    let mut rest = bytes;
+    take_form(&mut rest)?;
+    take_uvarint(&mut rest)?;
+    Ok(bytes.len() - rest.len() + count.div_ceil(8))
+}
+
 /// Adds the section of some values.
 pub fn encode(values: &[bool], out: &mut Vec<u8>) {
     out.push(BITS);

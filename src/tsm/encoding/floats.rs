@@ -130,19 +130,20 @@ impl XorState {
     }
 }
 
-/// Calls `each` with an index, a count, and the bits of as many equal values, for all of a section,
-/// which are to be `count`.
+/// Calls `each` with an index, a count, and the bits of as many equal values, for `count` values at
+/// the front of `bytes`. Bytes that they and the value after the last take, and the bits of that.
 #[inline(always)]
-fn for_each(
-    mut section: &[u8],
+fn for_each_at_front(
+    mut bytes: &[u8],
     count: usize,
     mut each: impl FnMut(usize, usize, u64),
-) -> Result<(), DecodeError> {
-    match take_form(&mut section)? {
+) -> Result<(usize, u64), DecodeError> {
+    let whole = bytes.len();
+    match take_form(&mut bytes)? {
         GORILLA => {}
         form => return Err(DecodeError::Form(form)),
     }
-    let value = take_u64(&mut section)?;
+    let value = take_u64(&mut bytes)?;
     // A stream always begins with a window of its own; were it not so, influxd would take all 64
     // bits.
     let mut state = XorState {
@@ -152,11 +153,11 @@ fn for_each(
         lead: 0,
         index: 0,
     };
-    if !state.run(section, count, &mut each)? {
+    if !state.run(bytes, count, &mut each)? {
         // What is left is looked at with zeros behind it: enough for every bit of it to be a value
         // of its own.
         let start = state.at / 8;
-        let rest = section.get(start..).ok_or(DecodeError::Cut)?;
+        let rest = bytes.get(start..).ok_or(DecodeError::Cut)?;
         let mut padded = [0; 3 * VIEW];
         padded[..rest.len()].copy_from_slice(rest);
         state.at -= 8 * start;
@@ -165,11 +166,26 @@ fn for_each(
         }
         state.at += 8 * start;
     }
-    match (state.at.div_ceil(8)).cmp(&section.len()) {
-        std::cmp::Ordering::Greater => Err(DecodeError::Cut),
-        _ if state.value != END => Err(DecodeError::MoreValues),
-        std::cmp::Ordering::Less => Err(DecodeError::Surplus),
-        std::cmp::Ordering::Equal => Ok(()),
+    let taken = whole - bytes.len() + state.at.div_ceil(8);
+    match taken <= whole {
+        true => Ok((taken, state.value)),
+        false => Err(DecodeError::Cut),
+    }
+}
+
+/// Calls `each` as [`for_each_at_front`] does, for all of a section, which is to have `count`
+/// values.
+#[inline(always)]
+fn for_each(
+    section: &[u8],
+    count: usize,
+    each: impl FnMut(usize, usize, u64),
+) -> Result<(), DecodeError> {
+    let (taken, last) = for_each_at_front(section, count, each)?;
+    match last {
+        END if taken < section.len() => Err(DecodeError::Surplus),
+        END => Ok(()),
+        _ => Err(DecodeError::MoreValues),
     }
 }
 
@@ -204,6 +220,19 @@ pub fn check(section: &[u8], count: usize) -> Result<(), DecodeError> {
         return Err(DecodeError::FewerValues);
     }
     for_each(section, count, |_, _, _| {})
+}
+
+/// Bytes of the section at the front of `bytes`, which is to have `count` values. What follows it
+/// may be anything.
+///
+/// # Errors
+///
+/// When there is none, or `bytes` end before it does.
+pub(crate) fn check_front(bytes: &[u8], count: usize) -> Result<usize, DecodeError> {
+    match for_each_at_front(bytes, count, |_, _, _| {})? {
+        (taken, END) => Ok(taken),
+        _ => Err(DecodeError::MoreValues),
+    }
 }
 
 /// Adds the section of some values.

@@ -139,6 +139,32 @@ pub fn check(section: &[u8], count: usize) -> Result<(), DecodeError> {
     open(section, count).map(drop)
 }
 
+/// Bytes of the section at the front of `bytes`, if it has `count` values, which is not looked at
+/// any further. What follows it may be anything.
+///
+/// # Errors
+///
+/// When there is none, or `bytes` end before that shows.
+pub(crate) fn length(bytes: &[u8], count: usize) -> Result<usize, DecodeError> {
+    let mut rest = bytes;
+    let form = take_form(&mut rest)?;
+    match form >> 4 {
+        RAW => Ok(bytes.len() - rest.len() + 8 * count),
+        PACKED => {
+            take_u64(&mut rest)?;
+            let words = simple8b::words(rest, count.saturating_sub(1));
+            Ok(bytes.len() - rest.len() + 8 * words)
+        }
+        RUN => {
+            take_u64(&mut rest)?;
+            take_uvarint(&mut rest)?;
+            take_uvarint(&mut rest)?;
+            Ok(bytes.len() - rest.len())
+        }
+        _ => Err(DecodeError::Form(form)),
+    }
+}
+
 /// Adds the section of some values, at least one.
 pub fn encode(values: &[i64], out: &mut Vec<u8>) {
     pack(values.iter().map(|&value| value as u64), out);

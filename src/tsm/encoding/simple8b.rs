@@ -41,6 +41,18 @@ pub(super) fn count(words: &[u8]) -> Result<usize, DecodeError> {
         .sum())
 }
 
+/// How many of the first words hold `count` numbers; all, where they hold fewer.
+pub(super) fn words(words: &[u8], count: usize) -> usize {
+    let mut left = count;
+    let words = words.as_chunks::<8>().0.iter();
+    let needed = words.take_while(|word| {
+        let is_needed = left > 0;
+        left = left.saturating_sub(LAYOUTS[usize::from(word[0] >> 4)].0);
+        is_needed
+    });
+    needed.count()
+}
+
 /// The layout of one selector, known when compiling, so that the loop over a word's numbers is
 /// unrolled.
 #[inline(always)]

@@ -34,27 +34,30 @@ fn decompress(mut section: &[u8], plain: &mut Vec<u8>) -> Result<(), DecodeError
     Ok(())
 }
 
-/// Calls `each` with the strings in turn, which are to be `count`.
-fn for_each<'a>(
-    mut plain: &'a [u8],
-    count: usize,
-    mut each: impl FnMut(&'a [u8]),
-) -> Result<(), DecodeError> {
-    let mut values = 0;
-    while !plain.is_empty() {
-        if values == count {
-            return Err(DecodeError::MoreValues);
-        }
-        let length = take_uvarint(&mut plain)?;
-        let string = usize::try_from(length)
-            .ok()
-            .and_then(|length| plain.split_at_checked(length));
-        let (string, rest) = string.ok_or(DecodeError::Cut)?;
-        each(string);
-        plain = rest;
-        values += 1;
-    }
-    compare(values, count)
+/// Takes a string off the front.
+fn take_string<'a>(plain: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
+    let length = take_uvarint(plain)?;
+    let string = usize::try_from(length)
+        .ok()
+        .and_then(|length| plain.split_at_checked(length));
+    let (string, rest) = string.ok_or(DecodeError::Cut)?;
+    *plain = rest;
+    Ok(string)
+}
+
+/// How many strings at a time may be passed over.
+const ALIKE: usize = 8;
+
+/// Bytes of the first [`ALIKE`] strings, where each is as long as the first, and not long. To see
+/// that, no length has to be known before the next can be read, as states that seldom change would
+/// have it.
+fn alike(plain: &[u8]) -> Option<usize> {
+    let length = *plain.first().filter(|length| **length < 0x80)?;
+    let step = 1 + usize::from(length);
+    let mut strings = plain.get(..ALIKE * step)?.chunks_exact(step);
+    strings
+        .all(|string| string[0] == length)
+        .then_some(ALIKE * step)
 }
 
 /// Replaces `values` by those of a section, which are to be `count`. `plain` is memory to work in.
@@ -70,7 +73,14 @@ pub(crate) fn decode_into(
 ) -> Result<(), DecodeError> {
     values.clear();
     decompress(section, plain)?;
-    for_each(plain, count, |string| values.push(string))
+    let mut plain = &plain[..];
+    while !plain.is_empty() {
+        if values.len() == count {
+            return Err(DecodeError::MoreValues);
+        }
+        values.push(take_string(&mut plain)?);
+    }
+    compare(values.len(), count)
 }
 
 /// Whether a section has `count` values. `plain` is memory to work in.
@@ -80,7 +90,57 @@ pub(crate) fn decode_into(
 /// As [`decode_into`] would give.
 pub fn check(section: &[u8], count: usize, plain: &mut Vec<u8>) -> Result<(), DecodeError> {
     decompress(section, plain)?;
-    for_each(plain, count, |_| {})
+    let mut plain = &plain[..];
+    let mut values = 0;
+    while !plain.is_empty() {
+        if values == count {
+            return Err(DecodeError::MoreValues);
+        }
+        values += match alike(plain) {
+            Some(bytes) if count - values >= ALIKE => {
+                plain = &plain[bytes..];
+                ALIKE
+            }
+            _ => {
+                take_string(&mut plain)?;
+                1
+            }
+        };
+    }
+    compare(values, count)
+}
+
+/// Bytes of the section at the front of `bytes`, which is not looked at any further. What follows it
+/// may be anything.
+///
+/// # Errors
+///
+/// When there is none, or `bytes` end before it does.
+pub(crate) fn length(bytes: &[u8]) -> Result<usize, DecodeError> {
+    let mut rest = bytes;
+    take_form(&mut rest)?;
+    let mut left = usize::try_from(take_uvarint(&mut rest)?).map_err(|_| DecodeError::TooLarge)?;
+    // Snappy: a literal is copied, anything else repeats bytes that came before.
+    while left > 0 {
+        let (&tag, more) = rest.split_first().ok_or(DecodeError::Cut)?;
+        let high = usize::from(tag >> 2);
+        let (made, element) = match tag & 3 {
+            0 if high < 60 => (high + 1, high + 1),
+            0 => {
+                let bytes = more.get(..high - 59).ok_or(DecodeError::Cut)?;
+                let length = bytes
+                    .iter()
+                    .rfold(0, |all, byte| all << 8 | usize::from(*byte));
+                (length + 1, bytes.len() + length + 1)
+            }
+            1 => (4 + (high & 7), 1),
+            2 => (1 + high, 2),
+            _ => (1 + high, 4),
+        };
+        left = left.checked_sub(made).ok_or(DecodeError::Compression)?;
+        rest = more.get(element..).ok_or(DecodeError::Cut)?;
+    }
+    Ok(bytes.len() - rest.len())
 }
 
 /// Adds the section of some values.
@@ -157,9 +217,21 @@ mod tests {
         }
 
         #[test]
+        fn values_of_one_length_after_another_are_counted_as_they_are(
+            runs in prop::collection::vec((0..200_usize, 1..20_usize), 0..6),
+            count in 0..60_usize,
+        ) {
+            let values: Strings = runs.iter().flat_map(|&(length, times)| vec![vec![b'x'; length]; times]).collect();
+            let section = pack(&values);
+            prop_assert_eq!(unpack(&section, values.len()), Ok(values.clone()));
+            let compared = compare(values.len(), count);
+            prop_assert_eq!(unpack(&section, count).map(drop), compared);
+        }
+
+        #[test]
         fn any_bytes_are_values_that_pack_again_or_an_error(
             bytes in prop::collection::vec(prop_oneof![0..4_u8, any::<u8>()], 0..40),
-            count in 0..8_usize,
+            count in 0..20_usize,
         ) {
             let compressed = snappy::raw::Encoder::new().compress_vec(&bytes).unwrap();
             for section in [[&[0x10], &bytes[..]].concat(), [&[0x10], &compressed[..]].concat(), bytes] {
