@@ -157,6 +157,35 @@ pub(super) fn work_for<J: Send, R: Send>(
     });
 }
 
+/// What there is to do, in order. The memory of what was taken is given back, half of the rest at a
+/// time: there may be much to do, and as much comes of it.
+#[derive(Debug)]
+pub(super) struct ToDo<T>(VecDeque<T>);
+
+impl<T> From<Vec<T>> for ToDo<T> {
+    fn from(all: Vec<T>) -> Self {
+        Self(all.into())
+    }
+}
+
+impl<T> Iterator for ToDo<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        let next = self.0.pop_front();
+        if self.0.len() <= self.0.capacity() / 2 {
+            self.0.shrink_to_fit();
+        }
+        next
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0.len(), Some(self.0.len()))
+    }
+}
+
+impl<T> ExactSizeIterator for ToDo<T> {}
+
 /// What came of jobs that can fail.
 pub(super) struct Outcomes<R> {
     done: Vec<R>,
@@ -272,6 +301,17 @@ mod tests {
         );
         assert_eq!(results.len(), 3);
         assert_eq!(results[2], (1, 3));
+    }
+
+    #[test]
+    fn what_there_is_to_do_comes_in_order_and_takes_less_and_less_memory() {
+        let mut to_do = ToDo::from((0..1000).collect::<Vec<i32>>());
+        for expected in 0..1000 {
+            assert_eq!(to_do.len(), 1000 - expected as usize);
+            assert_eq!(to_do.next(), Some(expected));
+            assert!(to_do.0.capacity() <= 2 * to_do.len().max(2));
+        }
+        assert_eq!(to_do.next(), None);
     }
 
     #[test]

@@ -19,7 +19,6 @@ use crate::ops::progress_reader::ProgressReader;
 use crate::ops::queue::Permit;
 use crate::progress::Event;
 use crate::repository::{MemberRecord, StagedTar};
-use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, KeptPoints, ShardTarFilter, ShardTarReader, TarError};
 use crate::time::Bounds;
 
@@ -108,9 +107,10 @@ impl Session<'_> {
         let arriving = ProgressReader::new(reply, shard, self.context.progress);
         let mut arriving = TeeReader::new(arriving, raw);
         let mut listing = Listing::default();
+        let most = CHUNK.min(ALL_CHUNKS / self.jobs.max(1));
+        let mut reader = ShardTarReader::new(&mut arriving, shard);
         let buffer = &mut permit.buffer;
-        buffer.resize(CHUNK.min(ALL_CHUNKS / self.jobs.max(1)), 0);
-        let taken = take_in(&mut arriving, shard, &mut listing, filter.as_mut(), buffer);
+        let taken = take_in(&mut reader, &mut listing, filter.as_mut(), most, buffer);
         match taken {
             Ok(Ending::Nothing) => return Ok(AttemptResult::Silence),
             Ok(Ending::Whole { members: 0 }) => return Ok(AttemptResult::EmptyTar(first_byte)),
@@ -154,16 +154,19 @@ impl Session<'_> {
 }
 
 /// Reads the tar to its end: its members go into the list, and through the filter where there
-/// is one.
+/// is one. The buffer grows with them to at `most` so many bytes.
 fn take_in(
-    arriving: impl Read,
-    shard: &ShardPath,
+    reader: &mut ShardTarReader<impl Read>,
     listing: &mut Listing,
     mut filter: Option<&mut ShardTarFilter<StagedTar>>,
-    buffer: &mut [u8],
+    most: usize,
+    buffer: &mut Vec<u8>,
 ) -> Result<Ending, IntakeError> {
-    let mut reader = ShardTarReader::new(arriving, shard);
     while let Some(member) = reader.next_member()? {
+        let whole = usize::try_from(member.size).unwrap_or(usize::MAX);
+        if buffer.len() < most.min(whole) {
+            buffer.resize(most.min(whole), 0);
+        }
         let content = |error| IntakeError::of_content(member.offset, error);
         listing.begin(&member).map_err(content)?;
         if let Some(filter) = &mut filter {

@@ -33,7 +33,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::queue::{self, Outcomes, Permits, Turn};
+use super::queue::{self, Outcomes, Permits, ToDo, Turn};
 use super::room::of_full_disk;
 use super::selection::ensure_series_found;
 use crate::client::Client;
@@ -330,7 +330,7 @@ impl Backup<'_> {
             is_begun: false,
             started: None,
         };
-        asked.into_iter().map(job)
+        ToDo::from(asked).map(job)
     }
 
     /// A shard is dealt with: tells so, and notes it for a run that may have to take it over.
