@@ -57,10 +57,10 @@ use subject::Subject;
 const LARGE_SHARDS: (usize, f64) = (8, 36e6);
 const SMALL_SHARDS: (usize, f64) = (40, 0.3e6);
 
-/// How many shards there are of which nothing changed, and bytes of each: of a small server, and of
-/// one that more is written to. A full backup grows with them.
+/// How many shards there are of which nothing changed, and bytes of each: of a small server, of one
+/// that more is written to, and as large as the large ones above. A full backup grows with them.
 const UNCHANGED_SHARDS: usize = 200;
-const UNCHANGED_SIZES: [f64; 2] = [0.3e6, 4e6];
+const UNCHANGED_SIZES: [f64; 3] = [0.3e6, 4e6, LARGE_SHARDS.1];
 
 /// Bytes of the smaller shards, and how many of the smallest there are, where peak memory is
 /// measured.
@@ -117,7 +117,7 @@ enum Part {
     Agent,
     /// What a metrics agent writes, in one shard
     Large,
-    /// -incremental with nothing changed, in 200 shards of two sizes
+    /// -incremental with nothing changed, in 200 shards of three sizes
     Unchanged,
     /// Peak memory, time to the first request, size of the binary
     Absolute,

@@ -5,12 +5,11 @@
 //! outside is whole, [`index`] walks the index, [`export`] reduces a file to the blocks of an
 //! interval. [`values`] holds points, [`block`] packs and unpacks them with what is in
 //! [`encoding`], [`file`] reads files of them and [`writer`] writes such. [`check`] tells every
-//! fault of a file, [`parts`] does so with several threads, and [`stream_check`] sees while it passes
-//! that it has none; [`filter`] leaves points out of one;
-//! [`fields`] finds fields of which files disagree; [`series`] takes keys apart, and
-//! [`series_filter`] says which series are meant, and [`sought_series`] whether they were found.
-//! [`points`] gives the points of the files of a shard as a query would; [`schema`] tells from
-//! indexes what is in files.
+//! fault of a file, [`parts`] does so with several threads, and [`stream_check`] sees, while a file
+//! passes, that it has none; [`filter`] leaves points out of one; [`fields`] finds fields of which
+//! files disagree; [`series`] takes keys apart, and [`series_filter`] says which series are meant,
+//! and [`sought_series`] whether they were found. [`points`] gives the points of the files of a
+//! shard as a query would; [`schema`] tells from indexes what is in files.
 //!
 //! Beside the files lie tombstones, with what was deleted of them ([`tombstone`]), and elsewhere
 //! the WAL, with what was written since the last flush ([`wal`]); [`wal::replay`] makes points of

@@ -10,11 +10,11 @@ use flate2::{Decompress, FlushDecompress, Status};
 use super::workers::{self, Pending};
 
 /// Bytes read at a time of the file.
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 512 << 10;
 
 /// The most bytes of the content in a piece: so many that it does not matter that the threads wait
 /// for each other once for each.
-const PIECE: usize = 512 << 10;
+const PIECE: usize = 1 << 20;
 
 /// The content of any members at all, one after the other, with the sums of gzip.
 ///
