@@ -338,7 +338,7 @@ impl Examination<'_> {
         })
     }
 
-    /// Whether one thread has to inflate all of the file, which leaves time to others.
+    /// Whether one thread has to inflate all of the file, so that other cores are free.
     fn is_inflated_by_one(&self) -> bool {
         self.file.compressed && self.file.blocks.is_none()
     }

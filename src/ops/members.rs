@@ -301,16 +301,36 @@ fn pass_through(
     let mut crc = crc32fast::Hasher::new();
     let mut buffer = vec![0; usize::try_from(size).map_or(CHUNK, |size| size.clamp(1, CHUNK))];
     loop {
-        let count = reader.read_content(&mut buffer)?;
+        let (count, read) = fill(reader, &mut buffer);
+        if count > 0 {
+            crc.update(&buffer[..count]);
+            take(&buffer[..count])?;
+            if let Some(check) = &mut check {
+                check.pass(&mut buffer, count);
+            }
+        }
+        read?;
         if count == 0 {
             return Ok(crc.finalize());
         }
-        crc.update(&buffer[..count]);
-        take(&buffer[..count])?;
-        if let Some(check) = &mut check {
-            check.pass(&mut buffer, count);
+    }
+}
+
+/// Fills a buffer with content, however little comes at a time, unless that ends or an error comes
+/// before. How many bytes there are then, and the error.
+fn fill(
+    reader: &mut ShardTarReader<impl Read>,
+    buffer: &mut [u8],
+) -> (usize, Result<(), TarError>) {
+    let mut count = 0;
+    while count < buffer.len() {
+        match reader.read_content(&mut buffer[count..]) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) => return (count, Err(error)),
         }
     }
+    (count, Ok(()))
 }
 
 /// An error with the offset in the tar where it came up.

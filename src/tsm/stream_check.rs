@@ -42,7 +42,6 @@ pub(crate) struct StreamCheck {
     full: SyncSender<Vec<u8>>,
     free: Receiver<Vec<u8>>,
     thread: JoinHandle<PassedBlocks>,
-    _helper: Helpers,
 }
 
 impl StreamCheck {
@@ -60,6 +59,7 @@ impl StreamCheck {
             checked.send(Vec::new()).ok()?;
         }
         let work = move || {
+            let _helper = helper;
             let mut blocks = PassedBlocks::new();
             for buffer in to_check {
                 blocks.pass(&buffer);
@@ -75,12 +75,11 @@ impl StreamCheck {
             full,
             free,
             thread: thread.ok()?,
-            _helper: helper,
         })
     }
 
     /// Takes the first `count` bytes of a buffer, in place of which it leaves another one of the
-    /// same length.
+    /// same length. Best all of it: a record that is cut is looked at anew with each buffer.
     pub(crate) fn pass(&mut self, buffer: &mut Vec<u8>, count: usize) {
         let length = buffer.len();
         // Where the thread is gone, it panicked, which comes out at the end.
@@ -175,10 +174,12 @@ impl PassedBlocks {
             self.cut = cut;
             return &bytes[of_bytes..];
         }
-        cut.extend_from_slice(rest);
-        let begin = size.unwrap_or(0);
-        let passed = begin + self.pass_records(&cut[begin..]);
-        cut.drain(..passed);
+        if size.is_some() || !rest.is_empty() {
+            cut.extend_from_slice(rest);
+            let begin = size.unwrap_or(0);
+            let passed = begin + self.pass_records(&cut[begin..]);
+            cut.drain(..passed);
+        }
         self.cut = cut;
         &[]
     }
@@ -330,17 +331,20 @@ mod tests {
         }
     }
 
-    /// Blocks of random floats, each of some eight kilobytes, in as many keys.
+    /// As many keys of two blocks of random floats, of some four kilobytes each.
     fn large_file(keys: u64) -> Vec<u8> {
         let float = |nth: u64| {
             let mixed = nth.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             f64::from_bits(0x3ff0_0000_0000_0000 | (mixed ^ mixed >> 29) >> 12)
         };
-        let block = |nth: u64| Points {
-            times: (0..1000).collect(),
-            values: Values::Float((nth * 1000..nth * 1000 + 1000).map(float).collect()),
+        let block = |nth: u64, times: Range<i64>| Points {
+            values: Values::Float((nth * 500..nth * 500 + 500).map(float).collect()),
+            times: times.collect(),
         };
-        let key = |nth: u64| (format!("m,h={nth:05}#!~#v").into_bytes(), vec![block(nth)]);
+        let key = |nth: u64| {
+            let blocks = vec![block(2 * nth, 0..500), block(2 * nth + 1, 500..1000)];
+            (format!("m,h={nth:05}#!~#v").into_bytes(), blocks)
+        };
         write_all(&(0..keys).map(key).collect::<Vec<_>>())
     }
 

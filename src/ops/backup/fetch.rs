@@ -154,7 +154,7 @@ impl Session<'_> {
 }
 
 /// Reads the tar to its end: its members go into the list, and through the filter where there
-/// is one. The buffer grows with them to at `most` so many bytes.
+/// is one. The buffer grows with them, up to `most` bytes.
 fn take_in(
     reader: &mut ShardTarReader<impl Read>,
     listing: &mut Listing,
@@ -164,8 +164,10 @@ fn take_in(
 ) -> Result<Ending, IntakeError> {
     while let Some(member) = reader.next_member()? {
         let whole = usize::try_from(member.size).unwrap_or(usize::MAX);
-        if buffer.len() < most.min(whole) {
-            buffer.resize(most.min(whole), 0);
+        let wanted = most.min(whole);
+        if buffer.len() < wanted {
+            buffer.reserve_exact(wanted - buffer.len());
+            buffer.resize(wanted, 0);
         }
         let content = |error| IntakeError::of_content(member.offset, error);
         listing.begin(&member).map_err(content)?;

@@ -12,6 +12,9 @@ use super::workers::{self, Pending};
 /// Bytes read at a time of the file.
 const CHUNK: usize = 512 << 10;
 
+/// Bytes of the file of which fewer are inflated at once, by whoever asks for them.
+const LITTLE: usize = 16 << 10;
+
 /// The most bytes of the content in a piece: so many that it does not matter that the threads wait
 /// for each other once for each.
 const PIECE: usize = 1 << 20;
@@ -165,8 +168,7 @@ impl<R: Read> SerialReader<R> {
         let packed = self.file.buffer();
         inflater.packed.clear();
         inflater.packed.extend_from_slice(packed);
-        Ok(Next::Piece(match packed.len() < CHUNK {
-            // The file ends soon.
+        Ok(Next::Piece(match packed.len() < LITTLE {
             true => workers::run_here(|| inflater.run()),
             false => workers::run(|| inflater.run()),
         }))

@@ -7,8 +7,8 @@ pub(super) const PIECE: usize = 64 << 10;
 /// compressed. Of TSM files, deflate finds little else to save, and no bytes take it longer.
 const WORTHWHILE: f64 = 0.95;
 
-/// Of every so many bytes of a piece, a prime number of them, so many are looked at, a line of the
-/// processor's cache: an eighth tells as much as all.
+/// Of each stride of a piece, the first bytes are looked at: an eighth tells as much as all. A stride
+/// is a prime number of bytes, so that data of a fixed length are met at all places of them.
 const STRIDE: usize = 521;
 const SAMPLE: usize = 64;
 

@@ -366,6 +366,29 @@ fn damage_where_no_blocks_are_known_is_found_as_others_find_it() {
 }
 
 #[test]
+fn a_large_member_is_inflated_ahead_and_its_damage_found() {
+    // Pieces that end with the bytes read of the file, and such that end before.
+    let text: Vec<u8> = noise(5 << 20, 9).iter().map(|byte| byte % 2).collect();
+    let content = [noise(3 << 20, 8), text, content(1 << 20, 7)].concat();
+    let mut member = Vec::new();
+    let mut usual = GzEncoder::new(&content[..], Compression::fast());
+    usual.read_to_end(&mut member).unwrap();
+    let file = [&member[..], &member].concat();
+    let read = |file: &[u8]| in_pieces(GzipReader::serial(file), &[700_001]);
+    assert!(read(&file).unwrap() == content.repeat(2));
+    for at in [member.len() / 3, member.len() - 3, member.len() + 5_000] {
+        let cut = read(&file[..at]).unwrap_err();
+        assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof, "cut at {at}");
+    }
+    for at in [member.len() - 8, member.len() - 1] {
+        let mut damaged = file.clone();
+        damaged[at] ^= 1;
+        let error = read(&damaged).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{at}");
+    }
+}
+
+#[test]
 fn blocks_that_are_not_those_of_the_file_are_refused() {
     let (file, blocks, content) = small_file();
     let words: Vec<u64> = blocks

@@ -48,9 +48,8 @@ fn take_string<'a>(plain: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
 /// How many strings at a time may be passed over.
 const ALIKE: usize = 8;
 
-/// Bytes of the first [`ALIKE`] strings, where each is as long as the first, and not long. To see
-/// that, no length has to be known before the next can be read, as states that seldom change would
-/// have it.
+/// Bytes of the first [`ALIKE`] strings, where each is as long as the first, and not long. So states
+/// that seldom change are passed over: to read one length after the other would be to wait for each.
 fn alike(plain: &[u8]) -> Option<usize> {
     let length = *plain.first().filter(|length| **length < 0x80)?;
     let step = 1 + usize::from(length);
@@ -128,10 +127,11 @@ pub(crate) fn length(bytes: &[u8]) -> Result<usize, DecodeError> {
             0 if high < 60 => (high + 1, high + 1),
             0 => {
                 let bytes = more.get(..high - 59).ok_or(DecodeError::Cut)?;
-                let length = bytes
+                let before = bytes
                     .iter()
-                    .rfold(0, |all, byte| all << 8 | usize::from(*byte));
-                (length + 1, bytes.len() + length + 1)
+                    .rfold(0_usize, |all, byte| all << 8 | usize::from(*byte));
+                let length = before.checked_add(1).ok_or(DecodeError::Compression)?;
+                (length, bytes.len().saturating_add(length))
             }
             1 => (4 + (high & 7), 1),
             2 => (1 + high, 2),
