@@ -354,3 +354,56 @@ pub(crate) fn read_deletes(
         io::Error::new(kind, anyhow::Error::new(error).context(name.to_owned()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tar::{Builder, Header};
+
+    use super::*;
+
+    /// Gives no more than so many bytes at a time.
+    struct Drip<'a>(&'a [u8], usize);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = buffer.len().min(self.1);
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
+    #[test]
+    fn content_is_passed_on_in_full_pieces_however_little_comes_at_a_time() {
+        let shard = ShardPath {
+            database: "db".into(),
+            retention_policy: "rp".into(),
+            id: 1,
+        };
+        let content: Vec<u8> = (0..2 * CHUNK + 7).map(|at| (at % 251) as u8).collect();
+        let mut header = Header::new_ustar();
+        header.set_size(content.len() as u64);
+        let mut tar = Builder::new(Vec::new());
+        tar.append_data(&mut header, "db/rp/1/1-1.tsm", &content[..])
+            .unwrap();
+        let tar = tar.into_inner().unwrap();
+        for (at_a_time, end) in [(1, tar.len()), (100_000, tar.len()), (100_000, 2 * CHUNK)] {
+            let source = Drip(&tar[..end], at_a_time);
+            let mut reader = ShardTarReader::new(source, &shard);
+            let member = reader.next_member().unwrap().unwrap();
+            let (mut passed, mut sizes) = (Vec::new(), Vec::new());
+            let crc = pass_through(&mut reader, member.size, None, |bytes| {
+                passed.extend_from_slice(bytes);
+                sizes.push(bytes.len());
+                Ok(())
+            });
+            if end == tar.len() {
+                assert_eq!(crc.unwrap(), crc32fast::hash(&content));
+                assert_eq!(sizes, [CHUNK, CHUNK, 7]);
+            } else {
+                // What came before it broke off is passed on all the same.
+                assert!(matches!(crc, Err(ContentError::Tar(_))));
+                assert_eq!(sizes, [CHUNK, CHUNK - BLOCK]);
+            }
+            assert!(passed[..] == content[..passed.len()]);
+        }
+    }
+}
