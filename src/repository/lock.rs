@@ -36,7 +36,7 @@ pub struct Lock {
     file: File,
     claim: FileLock,
     /// The folder of the file, locked for those who ask with [`is_taken`].
-    _sign: Option<File>,
+    folder: Option<File>,
     warnings: Vec<String>,
 }
 
@@ -78,7 +78,7 @@ impl Lock {
         let mut lock = Self {
             file,
             claim,
-            _sign: lock_folder(path),
+            folder: lock_folder(path),
             warnings: Vec::new(),
         };
         lock.sign(path)?;
@@ -124,6 +124,20 @@ impl Lock {
             ));
         }
         Ok(())
+    }
+}
+
+impl Drop for Lock {
+    /// To close the files is not enough: a program that another thread starts has them too, until it
+    /// runs.
+    fn drop(&mut self) {
+        for file in [Some(&self.file), self.folder.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            // Where there was no lock, there is none to give up.
+            let _ = file.unlock();
+        }
     }
 }
 
@@ -284,8 +298,15 @@ mod tests {
                 .contains(&format!("process {}", std::process::id())),
             "{refusal}"
         );
+        // As a program has it that is just being started.
+        let inherited = [
+            held.file.try_clone(),
+            held.folder.as_ref().unwrap().try_clone(),
+        ];
         drop(held);
+        assert!(!is_taken(&path));
         Lock::take(&path, Duration::ZERO, &Cancel::default()).unwrap();
+        drop(inherited);
     }
 
     #[test]
