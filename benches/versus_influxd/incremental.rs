@@ -33,12 +33,12 @@ pub fn compare(root: &Path, database: &Database, rounds: usize) -> Vec<Line> {
                 assert_eq!(links_of_set(&full, "00"), vec![1; shards], "a full backup");
             } else {
                 let links = links_of_set(directory, "01");
-                // With the copy of that and with what it is a copy of.
+                // In the set before, in the copy of that set, and in the new set.
                 assert_eq!(links, vec![3; shards], "shards shared with the set before");
             }
         },
     );
-    // Each run finds the same sets there. Nobody writes to a file of a set, so names will do.
+    // Each run finds the same sets there. No run writes to a file of a set, so hard links will do.
     comparison.prepare = Box::new(|directory| {
         let mut copy = Command::new("cp");
         let status = copy.arg("-al").args([&first, directory]).status();

@@ -157,8 +157,8 @@ pub(super) fn work_for<J: Send, R: Send>(
     });
 }
 
-/// What there is to do, in order. The memory of what was taken is given back, half of the rest at a
-/// time: there may be much to do, and as much comes of it.
+/// What there is to do, in order. It gives back memory while it is worked off, for the results take
+/// as much.
 #[derive(Debug)]
 pub(super) struct ToDo<T>(VecDeque<T>);
 

@@ -7,7 +7,7 @@
 use super::encoding::times::Span;
 use super::encoding::{
     DecodeError, EncodeError, MAX_BYTES, booleans, floats, integers, put_uvarint, strings,
-    take_uvarint, times,
+    take_sized, times,
 };
 use super::values::{Points, ValueType, Values};
 
@@ -24,23 +24,12 @@ fn split_sections(block: &[u8]) -> Result<Parts<'_>, DecodeError> {
     }
     let (&type_byte, mut rest) = block.split_first().ok_or(DecodeError::Cut)?;
     let value_type = ValueType::from_byte(type_byte).ok_or(DecodeError::BlockType(type_byte))?;
-    let times = split_times(&mut rest)?;
+    let times = take_sized(&mut rest)?;
     Ok(Parts {
         value_type,
         times,
         values: rest,
     })
-}
-
-/// Takes the times off the front of what follows the type.
-fn split_times<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
-    let length = take_uvarint(rest)?;
-    let sections = usize::try_from(length)
-        .ok()
-        .and_then(|length| rest.split_at_checked(length));
-    let (times, values) = sections.ok_or(DecodeError::Cut)?;
-    *rest = values;
-    Ok(times)
 }
 
 /// Unpacks blocks, and keeps the memory to do so from one to the next.
@@ -161,7 +150,7 @@ pub(crate) fn times_section(block: &[u8]) -> Result<&[u8], DecodeError> {
 pub(crate) fn point_count(block: &[u8]) -> Result<usize, DecodeError> {
     let (&type_byte, mut rest) = block.split_first().ok_or(DecodeError::Cut)?;
     ValueType::from_byte(type_byte).ok_or(DecodeError::BlockType(type_byte))?;
-    let times = split_times(&mut rest)?;
+    let times = take_sized(&mut rest)?;
     times::count(times)
 }
 

@@ -104,7 +104,7 @@ impl StreamCheck {
         each: impl FnMut(&Key<'_>) -> io::Result<()>,
     ) -> Result<Option<Report>, IndexError> {
         drop(self.full);
-        // It can put back all buffers.
+        // There is room for all buffers that it gives back: it waits for nobody.
         let joined = self.thread.join();
         let blocks = joined.unwrap_or_else(|panic| panic::resume_unwind(panic));
         match blocks.report_if_sound(file, times, each) {

@@ -15,8 +15,7 @@ const CHUNK: usize = 512 << 10;
 /// Bytes of the file of which fewer are inflated at once, by whoever asks for them.
 const LITTLE: usize = 16 << 10;
 
-/// The most bytes of the content in a piece: so many that it does not matter that the threads wait
-/// for each other once for each.
+/// The most bytes of the content in a piece. The two threads wait for each other once a piece.
 const PIECE: usize = 1 << 20;
 
 /// The content of any members at all, one after the other, with the sums of gzip.

@@ -110,6 +110,17 @@ pub(super) fn take_uvarint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
     Err(DecodeError::Cut)
 }
 
+/// Takes bytes off the front that have their length before them, as a variable-length number.
+pub(super) fn take_sized<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
+    let length = take_uvarint(bytes)?;
+    let sized = usize::try_from(length)
+        .ok()
+        .and_then(|length| bytes.split_at_checked(length));
+    let (sized, rest) = sized.ok_or(DecodeError::Cut)?;
+    *bytes = rest;
+    Ok(sized)
+}
+
 /// Adds a variable-length number.
 pub(super) fn put_uvarint(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {

@@ -3,7 +3,9 @@
 //!
 //! Plain Snappy, not the framed format of streams.
 
-use super::{DecodeError, EncodeError, MAX_BYTES, compare, put_uvarint, take_form, take_uvarint};
+use super::{
+    DecodeError, EncodeError, MAX_BYTES, compare, put_uvarint, take_form, take_sized, take_uvarint,
+};
 use crate::tsm::values::Strings;
 
 /// The only form.
@@ -34,22 +36,12 @@ fn decompress(mut section: &[u8], plain: &mut Vec<u8>) -> Result<(), DecodeError
     Ok(())
 }
 
-/// Takes a string off the front.
-fn take_string<'a>(plain: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
-    let length = take_uvarint(plain)?;
-    let string = usize::try_from(length)
-        .ok()
-        .and_then(|length| plain.split_at_checked(length));
-    let (string, rest) = string.ok_or(DecodeError::Cut)?;
-    *plain = rest;
-    Ok(string)
-}
-
 /// How many strings at a time may be passed over.
 const ALIKE: usize = 8;
 
-/// Bytes of the first [`ALIKE`] strings, where each is as long as the first, and not long. So states
-/// that seldom change are passed over: to read one length after the other would be to wait for each.
+/// Bytes of the first [`ALIKE`] strings, if all have the same length, below 128. It is faster than to
+/// read one length after the other, for each says where the next one is. States that seldom change
+/// are such strings.
 fn alike(plain: &[u8]) -> Option<usize> {
     let length = *plain.first().filter(|length| **length < 0x80)?;
     let step = 1 + usize::from(length);
@@ -77,7 +69,7 @@ pub(crate) fn decode_into(
         if values.len() == count {
             return Err(DecodeError::MoreValues);
         }
-        values.push(take_string(&mut plain)?);
+        values.push(take_sized(&mut plain)?);
     }
     compare(values.len(), count)
 }
@@ -101,7 +93,7 @@ pub fn check(section: &[u8], count: usize, plain: &mut Vec<u8>) -> Result<(), De
                 ALIKE
             }
             _ => {
-                take_string(&mut plain)?;
+                take_sized(&mut plain)?;
                 1
             }
         };
