@@ -1,6 +1,6 @@
 //! Backups of servers 1.0 to 1.4: literal requests, and what their silences and tars mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::fixture::Fixture;
 use crate::support::peer::{Asked, End, Member, Model, Reply, Version, nobody, tar, tsm};
@@ -28,6 +28,17 @@ fn shard_request(id: u64, since: &str) -> String {
     )
 }
 
+/// The requests before the first for a shard, in order, and those for shards: each was made once.
+fn requests_by_shard(fixture: &Fixture) -> (Vec<String>, BTreeSet<String>) {
+    let mut first = fixture.peer.request_texts();
+    let then = fixture.peer.shard_requests();
+    let shards = first.split_off(first.len() - then.len());
+    assert_eq!(shards, then, "other requests between those for shards");
+    let each = BTreeSet::from_iter(then);
+    assert_eq!(each.len(), shards.len(), "{shards:?}");
+    (first, each)
+}
+
 /// A server of that version with two shards.
 fn server(version: Version) -> Fixture {
     server_refusing(version, End::Fin)
@@ -41,8 +52,8 @@ fn server_refusing(version: Version, refusal: End) -> Fixture {
 }
 
 impl Fixture {
-    /// Backs up shard after shard.
-    fn backup_in_turn(&self, flags: &[&str]) -> Run {
+    /// Backs up one shard at a time; in which order, is left open.
+    fn backup_with_one_job(&self, flags: &[&str]) -> Run {
         self.backup(&[&["-jobs", "1"], flags].concat())
     }
 
@@ -82,27 +93,23 @@ impl Fixture {
 #[test]
 fn the_dialect_is_found_out_and_kept_and_the_tars_are_stored_as_they_come() {
     let zero = "0001-01-01T00:00:00Z";
-    let rest = [
-        META_1_0.to_owned(),
-        INFO.to_owned(),
-        shard_request(1, zero),
-        shard_request(20, zero),
-    ];
+    let shards = BTreeSet::from([shard_request(1, zero), shard_request(20, zero)]);
     for version in VERSIONS {
         for refusal in [End::Fin, End::Rst] {
             let fixture = server_refusing(version, refusal);
-            let run = fixture.backup_in_turn(&["-verbose"]).expect(0);
+            let run = fixture.backup_with_one_job(&["-verbose"]).expect(0);
             assert!(run.stderr.contains("speaks dialect 1.0"), "{}", run.stderr);
             fixture.expect_files(&[0], &[(1, 0), (20, 0)]);
-            assert_eq!(
-                fixture.peer.request_texts(),
-                [&[META_1_5.to_owned()][..], &rest].concat()
-            );
+            let (first, then) = requests_by_shard(&fixture);
+            assert_eq!(first, [META_1_5, META_1_0, INFO]);
+            assert_eq!(then, shards);
         }
         let fixture = server(version);
-        fixture.backup_in_turn(&["-dialect", "1.0"]).expect(0);
+        fixture.backup_with_one_job(&["-dialect", "1.0"]).expect(0);
         fixture.expect_files(&[0], &[(1, 0), (20, 0)]);
-        assert_eq!(fixture.peer.request_texts(), rest);
+        let (first, then) = requests_by_shard(&fixture);
+        assert_eq!(first, [META_1_0, INFO]);
+        assert_eq!(then, shards);
 
         restore_into(
             fixture.folder.path(),
@@ -155,12 +162,13 @@ fn an_increment_asks_with_its_time_and_stores_what_is_newer() {
     for version in VERSIONS {
         let fixture = server(version);
         fixture
-            .backup_in_turn(&["-since", "2024-01-15T09:59:59.5+02:00"])
+            .backup_with_one_job(&["-since", "2024-01-15T09:59:59.5+02:00"])
             .expect(0);
         let since = "2024-01-15T07:59:59.5Z";
+        let (_, shards) = requests_by_shard(&fixture);
         assert_eq!(
-            fixture.peer.shard_requests(),
-            [shard_request(1, since), shard_request(20, since)]
+            shards,
+            BTreeSet::from([shard_request(1, since), shard_request(20, since)])
         );
         fixture.expect_files(&[0], &[(1, 0), (20, 0)]);
     }
@@ -170,8 +178,10 @@ fn an_increment_asks_with_its_time_and_stores_what_is_newer() {
 fn nothing_newer_is_a_success_without_a_file_whichever_way_the_version_says_it() {
     each(VERSIONS, |version| {
         let fixture = server(*version);
-        fixture.backup_in_turn(&[]).expect(0);
-        let run = fixture.backup_in_turn(&["-since", "2024-01-16"]).expect(0);
+        fixture.backup_with_one_job(&[]).expect(0);
+        let run = fixture
+            .backup_with_one_job(&["-since", "2024-01-16"])
+            .expect(0);
         assert!(
             run.stdout.contains("no shard, nothing newer than 20"),
             "{version:?}: {}",
@@ -186,7 +196,7 @@ fn nothing_newer_is_no_failure_that_uses_up_a_retry() {
     for version in VERSIONS {
         let fixture = server(version);
         let run = fixture
-            .backup_in_turn(&["-since", "2024-01-16", "-retries", "0"])
+            .backup_with_one_job(&["-since", "2024-01-16", "-retries", "0"])
             .expect(0);
         assert!(
             !run.stderr.contains("failed"),
@@ -227,7 +237,7 @@ fn a_silence_that_passes_is_waited_for_and_the_answer_after_it_goes_unused() {
             |(want, script)| {
                 let fixture = server(version);
                 fixture.peer.script(Asked::Shard(1), script.iter().cloned());
-                fixture.backup_in_turn(want).expect(0);
+                fixture.backup_with_one_job(want).expect(0);
                 fixture.expect_files(&[0], &[(1, 0), (20, 0)]);
             },
         );
@@ -245,7 +255,7 @@ fn a_silence_that_lasts_is_a_failure_with_a_time_to_start_from_as_well() {
             let fixture = server(*version);
             fixture.peer.script(Asked::Shard(1), [Reply::Nothing]);
             let run = fixture
-                .backup_in_turn(&[*want, &["-retries", "1"]].concat())
+                .backup_with_one_job(&[*want, &["-retries", "1"]].concat())
                 .expect(1);
             assert!(run.stderr.contains("db/autogen/1"), "{}", run.stderr);
             fixture.expect_no_set();
@@ -266,7 +276,9 @@ fn a_server_that_says_nothing_newer_with_an_empty_tar_never_says_it_with_silence
         Reply::Whole,
     ];
     fixture.peer.script(Asked::Shard(1), script);
-    fixture.backup_in_turn(&["-since", "2023-01-01"]).expect(0);
+    fixture
+        .backup_with_one_job(&["-since", "2023-01-01"])
+        .expect(0);
     fixture.expect_files(&[0], &[(1, 0), (20, 0)]);
 }
 
@@ -298,7 +310,7 @@ fn what_the_dialect_lacks_is_a_usage_error_before_anything_is_made() {
             for (flags, said) in cases {
                 let fixture = server(version);
                 let run = fixture
-                    .backup_in_turn(&[&["-dialect", dialect], flags].concat())
+                    .backup_with_one_job(&[&["-dialect", dialect], flags].concat())
                     .expect(2);
                 assert!(
                     run.stderr.contains(said) && run.stderr.contains("hint: "),
@@ -310,7 +322,7 @@ fn what_the_dialect_lacks_is_a_usage_error_before_anything_is_made() {
         }
         let fixture = server(version);
         fixture
-            .backup_in_turn(&["-database", "db", "-retention", "two weeks", "-shard", "20"])
+            .backup_with_one_job(&["-database", "db", "-retention", "two weeks", "-shard", "20"])
             .expect(0);
         fixture.expect_files(&[0], &[(20, 0)]);
     }
@@ -322,7 +334,9 @@ fn the_wrong_dialect_by_force_is_a_server_that_does_not_answer() {
     for (version, dialect) in wrong.into_iter().chain([(Version::V1_6, "1.0")]) {
         for refusal in [End::Fin, End::Rst] {
             let fixture = server_refusing(version, refusal);
-            let run = fixture.backup_in_turn(&["-dialect", dialect]).expect(5);
+            let run = fixture
+                .backup_with_one_job(&["-dialect", dialect])
+                .expect(5);
             assert!(
                 run.stderr.contains("without an answer") && run.stderr.contains("-dialect"),
                 "{}",
