@@ -146,12 +146,23 @@ fn queries_run_users_log_in_and_grants_hold_on_a_server_that_was_restored_into()
         "{subscriptions}"
     );
 
-    // Under another name. What would write where the query of d writes is only told.
-    let flags = [&with[..], &["-newdb", "copy"]].concat();
+    // What was refused, the same command with -resume applies once the server takes it.
+    let on_resume = "the same command with -resume tries again";
+    assert!(run.stdout.contains(on_resume), "{}", run.stdout);
+    let again = [&flags[..], &["-resume"]].concat();
+    let run = backup.restore(&server, &again, ADMIN).expect(3);
+    assert_eq!(run.last_message()["applied"], applied);
     assert_eq!(
         query_as(&server, ADMIN, "CREATE USER bob WITH PASSWORD 'x'").0,
         200
     );
+    let run = backup.restore(&server, &again, ADMIN).expect(0);
+    let applied = json!({"users": 1, "grants": 2, "continuous_queries": 2, "subscriptions": 1, "not_applied": 0});
+    assert_eq!(run.last_message()["applied"], applied);
+    backup.restore(&server, &again, ADMIN).expect(6);
+
+    // Under another name. What would write where the query of d writes is only told.
+    let flags = [&with[..], &["-newdb", "copy"]].concat();
     let run = backup.restore(&server, &flags, ADMIN).expect(0);
     let applied = json!({"users": null, "grants": 2, "continuous_queries": 1, "subscriptions": 1, "not_applied": 0});
     assert_eq!(run.last_message()["applied"], applied);
@@ -211,6 +222,27 @@ fn queries_run_users_log_in_and_grants_hold_on_a_server_that_was_restored_into()
     assert!(grants.contains(r#"["copy","WRITE"]"#), "{grants}");
     let (_, grants) = query_as(&server, ADMIN, "SHOW GRANTS FOR bob");
     assert!(!grants.contains(r#"["copy","ALL"#), "{grants}");
+}
+
+#[test]
+fn what_an_interrupted_restore_was_to_apply_is_told_where_resume_does_not_ask_for_it() {
+    let backup = Backup::new();
+    let (_folder, server) = Influxd::empty(Index::Inmem);
+    // bob is not on the server.
+    let flags = ["-measurement", "m", "-with", "grants,subscriptions"];
+    backup.restore(&server, &flags, ADMIN).expect(3);
+    let url = format!("http://{}", server.http_address());
+    let resume = |with: &[&str]| {
+        let flags = [&["-resume"], with].concat();
+        restore_online(&server.host(), &flags, &backup.path("backup")).run()
+    };
+    let run = resume(&["-with", "cqs", "-http", &url]).expect(2);
+    let refusal = "-with cqs does not go with -measurement";
+    assert!(run.stderr.contains(refusal), "{}", run.stderr);
+    let run = resume(&[]).expect(0);
+    let told = "had -with grants,subscriptions, which -resume takes anew";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+    resume(&[]).expect(6);
 }
 
 #[test]

@@ -458,5 +458,12 @@ fn statements_that_a_server_refuses_or_does_not_answer_are_named_and_the_points_
             assert!(said.starts_with(verdict) && said.contains(what), "{said}");
         }
         assert_eq!(leaves.points(), ours);
+        // And comes back.
+        leaves.api.come_back();
+        let again = [&with[..], &["-resume"]].concat();
+        let run = leaves.merge(&backup, &again).expect(0);
+        let expected = json!({"users": null, "grants": 1, "continuous_queries": 2, "subscriptions": 1, "not_applied": 0});
+        assert_eq!(applied(&run), expected);
+        leaves.merge(&backup, &again).expect(6);
     }
 }

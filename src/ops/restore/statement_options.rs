@@ -3,10 +3,23 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, ErrorKind};
 use crate::http_api::HttpOptions;
 use crate::metastore::statements::Statements;
 use crate::text::name_list;
+
+/// A kind of what is applied, in the order in which it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StatementKind {
+    Users,
+    Grants,
+    ContinuousQueries,
+    Subscriptions,
+}
 
 /// What is applied over HTTP behind the points.
 #[derive(Debug, Clone)]
@@ -24,6 +37,18 @@ pub struct StatementOptions {
 }
 
 impl StatementOptions {
+    /// What is asked for.
+    pub(super) fn kinds(&self) -> Vec<StatementKind> {
+        let all = [
+            (!self.passwords.is_empty(), StatementKind::Users),
+            (self.grants, StatementKind::Grants),
+            (self.continuous_queries, StatementKind::ContinuousQueries),
+            (self.subscriptions, StatementKind::Subscriptions),
+        ];
+        let asked = all.into_iter().filter(|(is_asked, _)| *is_asked);
+        asked.map(|(_, kind)| kind).collect()
+    }
+
     /// Refuses passwords of users that are not restored.
     ///
     /// # Errors
@@ -69,6 +94,25 @@ impl StatementOptions {
         users.retain(|user| self.passwords.of(&user.name).is_none());
         statements
     }
+}
+
+/// The flags that ask for kinds.
+pub(super) fn flags_for(kinds: &[StatementKind]) -> String {
+    let word = |kind: &StatementKind| match kind {
+        StatementKind::Users => None,
+        StatementKind::Grants => Some("grants"),
+        StatementKind::ContinuousQueries => Some("cqs"),
+        StatementKind::Subscriptions => Some("subscriptions"),
+    };
+    let words: Vec<&str> = kinds.iter().filter_map(word).collect();
+    let with = (!words.is_empty()).then(|| format!("-with {}", words.join(",")));
+    let users = kinds.contains(&StatementKind::Users);
+    let users = users.then(|| "-users-password-file FILE".to_owned());
+    [with, users]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Passwords by the names of users. Its `Debug` form shows neither.

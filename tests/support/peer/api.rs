@@ -85,6 +85,11 @@ impl Api {
     pub fn subscribe(&self, row: Value) {
         lock(&self.shared.0).http.subscriptions.push(row);
     }
+
+    /// Answers again after [`HttpReply::GoesAway`].
+    pub fn come_back(&self) {
+        lock(&self.shared.0).http.is_away = false;
+    }
 }
 
 /// Answers one connection.

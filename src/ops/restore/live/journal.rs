@@ -3,9 +3,9 @@
 //!
 //! `.snap/restore-<host>-<sum of the names>.journal` in the backup directory; for a backup in object
 //! storage, the same with a hash of the URL in the user's state directory. A JSON document a line:
-//! first the [`Header`], then the ids, then a line for each shard. Lines are only ever added, and
-//! each is on the disk before the next step; a line that was cut off in a crash counts as never
-//! written. It goes away when all is done.
+//! first the [`Header`], then what is applied behind the points, then the ids, then a line for each
+//! shard. Lines are only ever added, and each is on the disk before the next step; a line that was
+//! cut off in a crash counts as never written. It goes away when all is done.
 
 use std::collections::HashSet;
 use std::env;
@@ -26,6 +26,7 @@ use crate::io::durable;
 use crate::io::open::{open_regular_with, read_bounded};
 use crate::ops::restore::merge_options::ConflictRule;
 use crate::ops::restore::selection::RestoreSelection;
+use crate::ops::restore::statement_options::StatementKind;
 use crate::repository::{FileLock, Location, hidden};
 use crate::wire::ShardIds;
 
@@ -89,6 +90,8 @@ pub(super) fn needed_format(what: &RestoreSelection, is_merge: bool) -> u32 {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Line {
+    /// What is to be applied over HTTP behind the points; the last such line counts.
+    Owed(Vec<StatementKind>),
     /// The server's id of each shard, by its id in the metastore that was imported: that of the
     /// backup, where shards are not regrouped.
     Ids(ShardIds),
@@ -112,6 +115,8 @@ pub(crate) struct Interrupted {
     pub ids: Option<ShardIds>,
     /// The shards that are done, by their ids in the metastore that was imported.
     pub done: Vec<u64>,
+    /// What was to be applied behind the points.
+    pub owed: Vec<StatementKind>,
 }
 
 impl Interrupted {
@@ -174,9 +179,11 @@ impl Interrupted {
             header,
             ids: None,
             done: Vec::new(),
+            owed: Vec::new(),
         };
         for line in lines {
             match serde_json::from_str(line) {
+                Ok(Line::Owed(owed)) => interrupted.owed = owed,
                 Ok(Line::Ids(ids)) => interrupted.ids = Some(ids),
                 Ok(Line::Done(id)) => interrupted.done.push(id),
                 Err(_) => {}
@@ -216,7 +223,7 @@ pub(crate) struct LiveJournal {
 }
 
 impl LiveJournal {
-    /// Begins a journal in place of an older one.
+    /// Begins a journal in place of an older one. `owed` is what is applied behind the points.
     ///
     /// # Errors
     ///
@@ -224,15 +231,17 @@ impl LiveJournal {
     pub(super) fn begin(
         location: &Location,
         header: &Header,
+        owed: Vec<StatementKind>,
         context: Context<'_>,
     ) -> Result<Self> {
         let journal = Self::open(location, header, context)?;
         journal.truncate()?;
         journal.line(header)?;
+        journal.owes(owed)?;
         Ok(journal)
     }
 
-    /// Goes on with the journal that is there.
+    /// Goes on with the journal that is there. `owed` is what this run applies behind the points.
     ///
     /// # Errors
     ///
@@ -240,12 +249,21 @@ impl LiveJournal {
     pub(super) fn resume(
         location: &Location,
         header: &Header,
+        owed: Vec<StatementKind>,
         context: Context<'_>,
     ) -> Result<Self> {
         let journal = Self::open(location, header, context)?;
         // The last line may have been cut off.
         journal.write("\n")?;
+        journal.owes(owed)?;
         Ok(journal)
+    }
+
+    fn owes(&self, owed: Vec<StatementKind>) -> Result<()> {
+        match owed.is_empty() {
+            true => Ok(()),
+            false => self.line(&Line::Owed(owed)),
+        }
     }
 
     /// Opens and locks the journal without changing it.
@@ -448,11 +466,11 @@ mod tests {
     use crate::tsm::series_filter::SeriesFilter;
 
     fn begin(directory: &Path, header: &Header) -> Result<LiveJournal> {
-        LiveJournal::begin(&directory.into(), header, Context::silent())
+        LiveJournal::begin(&directory.into(), header, Vec::new(), Context::silent())
     }
 
     fn resume(directory: &Path, header: &Header) -> Result<LiveJournal> {
-        LiveJournal::resume(&directory.into(), header, Context::silent())
+        LiveJournal::resume(&directory.into(), header, Vec::new(), Context::silent())
     }
 
     fn header(name: &str) -> Header {

@@ -66,6 +66,8 @@ pub fn restore_live(
     let host = client.address().to_string();
     let interrupted = Interrupted::all(&options.repository, &host)?;
     let run = RestoreStart::of(options, &interrupted, &host)?;
+    options.ensure_queries_see_all(run.what(options))?;
+    run.warn_of_owed(options, context);
     let live = Live {
         client,
         options,
@@ -82,6 +84,11 @@ pub fn restore_live(
     if let (Some(api), Some(asked)) = (&api, statements) {
         live.apply_statements(api, asked, &mut brought)?;
     }
+    if brought.is_done()
+        && let Some(journal) = brought.journal
+    {
+        journal.end()?;
+    }
     brought.report.elapsed = started.elapsed();
     Ok(brought.report)
 }
@@ -92,6 +99,21 @@ struct Brought {
     source: Source,
     /// Whether all of the backup's points that were to come in did.
     has_all: bool,
+    /// The journal that was written; none in a dry run.
+    journal: Option<LiveJournal>,
+}
+
+impl Brought {
+    /// Whether nothing is left that another run could go on with.
+    fn is_done(&self) -> bool {
+        let applied = self.report.applied.as_ref();
+        self.has_all && applied.is_none_or(|applied| applied.not_applied == 0)
+    }
+
+    /// Whether a run with `-resume` could apply the statements that this one does not.
+    fn can_go_on(&self) -> bool {
+        self.has_all && self.journal.as_ref().is_some_and(LiveJournal::is_kept)
+    }
 }
 
 /// What is restored.
@@ -141,6 +163,7 @@ impl Live<'_> {
                 report,
                 source,
                 has_all: true,
+                journal: None,
             });
         }
         let header = run.header(self, &source, &server_metastore);
@@ -149,7 +172,7 @@ impl Live<'_> {
             targets: &targets,
             shards: &shards,
         };
-        let uploaded = self.write(&catalog, &restored, &header, start)?;
+        let (uploaded, journal) = self.write(&catalog, &restored, &header, start)?;
         report.shards = uploaded.shards;
         (report.files, report.bytes) = (uploaded.files, uploaded.bytes);
         report.read_back = options.verify.then_some(uploaded.read_back);
@@ -159,6 +182,7 @@ impl Live<'_> {
             report,
             source,
             has_all,
+            journal: Some(journal),
         })
     }
 
@@ -223,22 +247,22 @@ impl Live<'_> {
         restored: &Restored<'_>,
         header: &Header,
         start: Start,
-    ) -> Result<Uploaded> {
+    ) -> Result<(Uploaded, LiveJournal)> {
         let Restored {
             source,
             targets,
             shards,
         } = *restored;
-        let repository = &self.options.repository;
+        let (repository, owed) = (&self.options.repository, self.options.owed());
         let (journal, ids, done) = match start {
             Start::Import => {
-                let journal = LiveJournal::begin(repository, header, self.context)?;
+                let journal = LiveJournal::begin(repository, header, owed, self.context)?;
                 let ids = self.import(source, targets, header.max_shard_id);
                 let ids = ids.inspect_err(|_| self.warn_in_part(source, journal.is_kept()))?;
                 (journal, ids, None)
             }
             Start::Upload { ids, done } => {
-                let journal = LiveJournal::resume(repository, header, self.context)?;
+                let journal = LiveJournal::resume(repository, header, owed, self.context)?;
                 (journal, ids, Some(done))
             }
         };
@@ -246,12 +270,12 @@ impl Live<'_> {
         let shards = UploadShard::all(targets, shards, &ids)?;
         let uploaded = self.upload(catalog, &shards, &journal, done.as_deref());
         match &uploaded {
-            Ok(Uploaded { failed, .. }) if failed.is_empty() => journal.end()?,
+            Ok(Uploaded { failed, .. }) if failed.is_empty() => {}
             Ok(Uploaded { spoiled, .. }) => {
                 self.warn_in_part(source, journal.is_kept() && !spoiled);
             }
             Err(_) => self.warn_in_part(source, journal.is_kept()),
         }
-        uploaded
+        Ok((uploaded?, journal))
     }
 }

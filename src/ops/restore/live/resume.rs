@@ -5,12 +5,14 @@ use anyhow::Result;
 use super::import::ids_by_time;
 use super::journal::{Header, Interrupted, needed_format};
 use super::target::{Live, LiveOptions};
+use crate::context::Context;
 use crate::error::{Error, ErrorKind};
 use crate::metastore::Data;
 use crate::ops::restore::merge_options::ConflictRule;
 use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::selection::RestoreSelection;
 use crate::ops::restore::source::{SetSelector, Source};
+use crate::ops::restore::statement_options::{StatementKind, flags_for};
 use crate::shard::ShardPath;
 use crate::wire::ShardIds;
 
@@ -87,6 +89,26 @@ impl<'a> RestoreStart<'a> {
         match self {
             Self::Fresh { .. } => None,
             Self::Resumed(interrupted) => interrupted.header.merge,
+        }
+    }
+
+    /// Warns of what the interrupted run was to apply behind the points, and this one is not.
+    pub(super) fn warn_of_owed(self, options: &LiveOptions, context: Context<'_>) {
+        let Self::Resumed(Interrupted { owed, .. }) = self else {
+            return;
+        };
+        let asked = options.owed();
+        let left: Vec<StatementKind> = owed
+            .iter()
+            .filter(|kind| !asked.contains(kind))
+            .copied()
+            .collect();
+        if !left.is_empty() {
+            let flags = flags_for(&left);
+            context.warn(format!(
+                "the interrupted restore had {flags}, which -resume takes anew: without it, nothing of \
+                 that is applied"
+            ));
         }
     }
 

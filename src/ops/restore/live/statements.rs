@@ -98,7 +98,7 @@ impl Live<'_> {
             };
             let kind = kind_of(&error);
             if kind.is_stop() {
-                self.warn_not_applied(left + 1);
+                self.warn_not_applied(left + 1, brought);
                 return Err(error);
             }
             // Where it answers otherwise, or not at all, it may have done it.
@@ -116,16 +116,20 @@ impl Live<'_> {
             });
         }
         if applied.not_applied > 0 {
-            self.warn_not_applied(applied.not_applied);
+            self.warn_not_applied(applied.not_applied, brought);
         }
         brought.report.applied = Some(applied);
         Ok(())
     }
 
-    fn warn_not_applied(&self, count: usize) {
+    fn warn_not_applied(&self, count: usize, brought: &Brought) {
+        let again = match brought.can_go_on() {
+            true => "the same command with -resume tries again; ",
+            false => "",
+        };
         self.context.warn(format!(
-            "{} not applied: restore -online -dry-run -influxql FILE, without -with, writes all of \
-             them as a script",
+            "{} not applied: {again}restore -online -dry-run -influxql FILE, without -with, writes all \
+             of them as a script",
             plural(count, "statement")
         ));
     }

@@ -17,7 +17,7 @@ use crate::ops::restore::merge_options::MergeOptions;
 use crate::ops::restore::report::ensure_influxd_opens_names;
 use crate::ops::restore::selection::RestoreSelection;
 use crate::ops::restore::source::{PlannedShard, Source};
-use crate::ops::restore::statement_options::StatementOptions;
+use crate::ops::restore::statement_options::{StatementKind, StatementOptions};
 use crate::ops::selection::ensure_series_found;
 use crate::repository::{Catalog, Location, SetId};
 use crate::text::name_list;
@@ -59,14 +59,21 @@ impl LiveOptions {
     /// Refuses flags that contradict each other, and such as need others.
     pub(crate) fn ensure_consistent(&self) -> Result<(), Error> {
         self.what.ensure_consistent()?;
-        self.ensure_queries_see_all()?;
+        self.ensure_queries_see_all(&self.what)?;
         self.ensure_mergeable()
+    }
+
+    /// What is applied over HTTP behind the points.
+    pub(super) fn owed(&self) -> Vec<StatementKind> {
+        self.statements
+            .as_ref()
+            .map(StatementOptions::kinds)
+            .unwrap_or_default()
     }
 
     /// Refuses continuous queries over a part of the points: they would write the aggregates of all
     /// of them anew, out of that part.
-    fn ensure_queries_see_all(&self) -> Result<(), Error> {
-        let what = &self.what;
+    pub(super) fn ensure_queries_see_all(&self, what: &RestoreSelection) -> Result<(), Error> {
         let flag = match () {
             () if !what.series.takes_all() => "-measurement or -where",
             () if what.bounds().is_some() => "-start or -end",

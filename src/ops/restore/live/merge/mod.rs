@@ -93,15 +93,17 @@ pub(super) fn restore_into_database(
         ..RestoreReport::of_live(&ready.source, &ready.shards, ready.targets.len())
     };
     let lacks = report.missing.len();
-    if options.dry_run {
+    let journal = if options.dry_run {
         merge.describe(&ready);
+        None
     } else {
-        merge.run(run, &ready, &mut report)?;
-    }
+        Some(merge.run(run, &ready, &mut report)?)
+    };
     Ok(Brought {
         has_all: report.missing.len() == lacks,
         report,
         source: ready.source,
+        journal,
     })
 }
 
@@ -150,24 +152,29 @@ impl Merge<'_, '_> {
     }
 
     /// Makes the policies that there are not, and brings the points in.
-    fn run(&self, run: RestoreStart<'_>, ready: &Ready, report: &mut RestoreReport) -> Result<()> {
+    fn run(
+        &self,
+        run: RestoreStart<'_>,
+        ready: &Ready,
+        report: &mut RestoreReport,
+    ) -> Result<LiveJournal> {
         let (live, repository) = (self.live, &self.live.options.repository);
+        let owed = live.options.owed();
         let mut header = run.header(live, &ready.source, &ready.server_metastore);
         header.merge = Some(self.rule);
         let (journal, done) = match run {
             RestoreStart::Fresh { .. } => (
-                LiveJournal::begin(repository, &header, live.context)?,
+                LiveJournal::begin(repository, &header, owed, live.context)?,
                 HashSet::new(),
             ),
             RestoreStart::Resumed(interrupted) => (
-                LiveJournal::resume(repository, &header, live.context)?,
+                LiveJournal::resume(repository, &header, owed, live.context)?,
                 interrupted.done.iter().copied().collect(),
             ),
         };
-        let is_kept = journal.is_kept();
-        let merged = self.bring_in(ready, journal, &done, report);
+        let merged = self.bring_in(ready, &journal, &done, report);
         if merged.is_err() || !report.missing.is_empty() {
-            let next = if is_kept {
+            let next = if journal.is_kept() {
                 "with -resume, the same command goes on where this stopped"
             } else {
                 "the same command brings the rest in"
@@ -178,13 +185,13 @@ impl Merge<'_, '_> {
                 live.client.address()
             ));
         }
-        merged
+        merged.map(|()| journal)
     }
 
     fn bring_in(
         &self,
         ready: &Ready,
-        journal: LiveJournal,
+        journal: &LiveJournal,
         done: &HashSet<u64>,
         report: &mut RestoreReport,
     ) -> Result<()> {
@@ -211,11 +218,11 @@ impl Merge<'_, '_> {
         );
         let stop = live.context.cancel.child();
         let results = queue::work(jobs, live.options.jobs, &stop, |job: MergeJob<'_>| {
-            self.turn(&ready.catalog, &asker, job, &journal, &stop)
+            self.turn(&ready.catalog, &asker, job, journal, &stop)
         });
         live.context.check()?;
         (report.shards, report.files, report.bytes) = (0, 0, 0);
-        let (mut read_back, mut shards, mut failed) = (0, Vec::new(), 0);
+        let (mut read_back, mut shards) = (0, Vec::new());
         for merged in queue::all(results)? {
             match merged {
                 Merged::Done {
@@ -234,10 +241,7 @@ impl Merge<'_, '_> {
                     read_back += usize::from(is_read_back);
                     shards.push(shard);
                 }
-                Merged::Failed(shortfall) => {
-                    failed += 1;
-                    report.missing.push(shortfall);
-                }
+                Merged::Failed(shortfall) => report.missing.push(shortfall),
             }
         }
         shards.sort_by(|a, b| a.path.cmp(&b.path));
@@ -245,9 +249,6 @@ impl Merge<'_, '_> {
             merge.shards = shards;
         }
         report.read_back = live.options.verify.then_some(read_back);
-        if failed == 0 {
-            journal.end()?;
-        }
         Ok(())
     }
 
