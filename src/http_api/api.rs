@@ -305,7 +305,7 @@ impl HttpApi {
             return self.no_influxd("its answer is too long");
         };
         let why = &unanswered.why;
-        let hint = if why.contains("certificate") {
+        let hint = if unanswered.is_untrusted {
             "the certificate has to be one that this machine trusts"
         } else {
             "influxd's HTTP API listens on port 8086 unless [http] bind-address says otherwise; -http names another URL"

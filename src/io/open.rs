@@ -13,6 +13,8 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::read_at::ReadAt;
+
 /// How often, and how long apart, a file is tried that another program has under a lease, as file
 /// servers do.
 const LEASE_TRIES: u32 = 600;
@@ -88,8 +90,8 @@ pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 ///
 /// [`io::ErrorKind::InvalidData`] where there is more, and those of the system.
-pub(crate) fn read_to_limit(file: File, limit: u64) -> io::Result<Vec<u8>> {
-    let size = file.metadata()?.len();
+pub(crate) fn read_to_limit(file: impl Read + ReadAt, limit: u64) -> io::Result<Vec<u8>> {
+    let size = ReadAt::size(&file)?;
     if size > limit {
         return Err(too_large(limit));
     }
@@ -105,7 +107,8 @@ fn not_regular(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
-fn too_large(limit: u64) -> io::Error {
+/// The error for a file of more than `limit` bytes.
+pub(crate) fn too_large(limit: u64) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
         format!("it has more than {limit} bytes"),

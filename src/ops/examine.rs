@@ -243,37 +243,6 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Why a tar was not examined to its end.
-enum Stop {
-    Tar(TarError),
-    /// The disk, say, or a file for what is looked at.
-    System(io::Error),
-    /// A file that was to stay.
-    Unpack(anyhow::Error),
-}
-
-impl From<TarError> for Stop {
-    fn from(error: TarError) -> Self {
-        Self::Tar(error)
-    }
-}
-
-impl From<ContentError> for Stop {
-    fn from(error: ContentError) -> Self {
-        match error {
-            ContentError::Tar(error) => Self::Tar(error),
-            ContentError::Scratch(error) => Self::System(error),
-            ContentError::Unpack(error) => Self::Unpack(error),
-        }
-    }
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::System(error)
-    }
-}
-
 impl Examination<'_> {
     /// Reads the file. The fields of its TSM files go into `types`.
     ///
@@ -312,21 +281,21 @@ impl Examination<'_> {
             },
             Ok(state) => state,
             // What gzip has to complain of, and not the disk.
-            Err(Stop::Tar(TarError::Source(error)))
+            Err(ContentError::Tar(TarError::Source(error)))
                 if self.file.compressed && is_damage(&error) =>
             {
                 FileState::Gzip(damaged_at(&error).unwrap_or(count), error)
             }
-            Err(Stop::System(error)) if self.unpack.is_some() => {
+            Err(ContentError::Scratch(error)) if self.unpack.is_some() => {
                 let tar = self.catalog.place_of(&self.file.name);
                 let what = format!("reading what was unpacked of {tar}");
                 return Err(anyhow::Error::new(error).context(what));
             }
-            Err(Stop::Tar(TarError::Source(error)) | Stop::System(error)) => {
+            Err(ContentError::Tar(TarError::Source(error)) | ContentError::Scratch(error)) => {
                 return Err(self.failed(error));
             }
-            Err(Stop::Tar(damage)) => FileState::Tar(damage),
-            Err(Stop::Unpack(error)) => {
+            Err(ContentError::Tar(damage)) => FileState::Tar(damage),
+            Err(ContentError::Unpack(error)) => {
                 let tar = self.catalog.place_of(&self.file.name);
                 return Err(error.context(format!("unpacking {tar}")));
             }
@@ -372,7 +341,7 @@ impl Examination<'_> {
         mut types: Option<&mut FieldTypes>,
         members: &mut Vec<ExaminedMember>,
         broken: &mut Option<String>,
-    ) -> Result<FileState, Stop> {
+    ) -> Result<FileState, ContentError> {
         while let Some(member) = reader.next_member()? {
             if member.directory || self.leave_index && is_index(&member.name) {
                 continue;
@@ -406,7 +375,7 @@ impl Examination<'_> {
         reader: &mut MemberReader<'_, impl Read>,
         types: Option<&mut FieldTypes>,
         examined: &mut ExaminedMember,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), ContentError> {
         let has_nothing_to_see = !(member.is_tsm() || member.is_tombstone());
         if has_nothing_to_see && let Some(crc) = reader.pass_content()? {
             examined.crc = crc;

@@ -56,9 +56,9 @@ pub(crate) enum ContentError {
     /// The tar cannot be read on.
     #[error(transparent)]
     Tar(#[from] TarError),
-    /// There is no room for it, say, where it was to be looked at.
+    /// The disk fails where it is to be looked at: there is no room, say.
     #[error(transparent)]
-    Scratch(io::Error),
+    Scratch(#[from] io::Error),
     /// It cannot be unpacked where it was to stay.
     #[error(transparent)]
     Unpack(anyhow::Error),

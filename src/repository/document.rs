@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::digest::Sum;
 use super::record::SetRecord;
-use super::store::{Store, StoredFile, open_bounded, read_open};
+use super::store::{Store, StoredFile, open_bounded};
+use crate::io::open::read_to_limit;
 use crate::io::read_at::{FromStart, ReadAt, Section};
 
 /// What stands before the sum at a document's end.
@@ -41,7 +42,7 @@ impl Document {
         let file = open_bounded(store, name, LARGEST)?;
         Ok(match ReadAt::size(&file)? > WHOLE {
             true => Self::InPieces(file),
-            false => Self::Whole(read_open(file, WHOLE)?),
+            false => Self::Whole(read_to_limit(file, WHOLE)?),
         })
     }
 

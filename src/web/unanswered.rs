@@ -16,6 +16,8 @@ pub(crate) struct Unanswered {
     pub why: String,
     /// Whether it may be answered when it is sent again.
     pub may_pass: bool,
+    /// Whether it is the certificate of who was asked that is not trusted.
+    pub is_untrusted: bool,
 }
 
 impl Unanswered {
@@ -30,11 +32,13 @@ impl Unanswered {
             None => last.to_string(),
         };
         // What is no trouble of the network stays as it is however often it is tried.
-        let may_pass = !why.contains("certificate") && !error.is_builder();
+        // rustls gives its errors to io as text, and all of this kind have the word.
+        let is_untrusted = why.contains("certificate");
         Self {
             host: host.to_owned(),
             why,
-            may_pass,
+            may_pass: !is_untrusted && !error.is_builder(),
+            is_untrusted,
         }
     }
 
@@ -44,6 +48,7 @@ impl Unanswered {
             host: host.to_owned(),
             why: format!("no answer for {} s", after.as_secs()),
             may_pass: true,
+            is_untrusted: false,
         }
     }
 }

@@ -31,6 +31,7 @@ pub(super) use write::{Refusal, StagedObject, StoreLock, WritableStore, announce
 
 use super::hidden::{HIDDEN, NOTES, UNFINISHED};
 use super::set_id::SetId;
+use crate::io::open::{read_to_limit, too_large};
 use crate::io::read_at::ReadAt;
 
 /// The files of a repository.
@@ -310,22 +311,7 @@ impl ReadAt for StoredFile {
 ///
 /// Those of [`Store::open`]; [`io::ErrorKind::InvalidData`] where the file is larger.
 pub(super) fn read_bounded(store: &dyn Store, name: &str, limit: u64) -> io::Result<Vec<u8>> {
-    read_open(open_bounded(store, name, limit)?, limit)
-}
-
-/// All of a file that is open, of at most `limit` bytes.
-///
-/// # Errors
-///
-/// Those of [`read_bounded`].
-pub(super) fn read_open(file: StoredFile, limit: u64) -> io::Result<Vec<u8>> {
-    let size = ReadAt::size(&file)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > limit {
-        true => Err(too_large(limit)),
-        false => Ok(bytes),
-    }
+    read_to_limit(store.open(name)?, limit)
 }
 
 /// A file of at most `limit` bytes, to be read.
@@ -339,11 +325,6 @@ pub(super) fn open_bounded(store: &dyn Store, name: &str, limit: u64) -> io::Res
         true => Err(too_large(limit)),
         false => Ok(file),
     }
-}
-
-fn too_large(limit: u64) -> io::Error {
-    let message = format!("it has more than {limit} bytes");
-    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 /// Does something with each of many names, as many at a time as the store likes; gives what came of

@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Damaged,
     /// No answer came.
     Unreached,
+    /// The certificate of who was asked is not trusted.
+    Untrusted,
     /// The bucket is in this region.
     Elsewhere(String),
     /// The clocks are so many seconds apart; positive where the service's is ahead.
@@ -92,6 +94,9 @@ impl Trouble {
         let kind = match unanswered {
             _ if is_metadata_host(&unanswered.host) => Kind::NoCredentials,
             Unanswered { may_pass: true, .. } => Kind::Unreached,
+            Unanswered {
+                is_untrusted: true, ..
+            } => Kind::Untrusted,
             Unanswered { .. } => Kind::Other,
         };
         Self {
@@ -137,6 +142,9 @@ impl Trouble {
             Kind::Busy { .. } => ErrorKind::Unreachable
                 .error(format!("{place}: the storage is busy or failing ({why})")),
             Kind::Unreached => ErrorKind::Unreachable.error(format!("{place}: cannot reach {why}")),
+            Kind::Untrusted => ErrorKind::Failed.error(format!("{place}: {why}")).hint(
+                "a certificate of your own is trusted from AWS_CA_BUNDLE, or from the system's",
+            ),
             Kind::Elsewhere(region) => ErrorKind::Failed
                 .error(format!("{word} {bucket} is in region {region} ({why})"))
                 .hint(format!("set AWS_REGION={region}, or region in the profile")),
@@ -251,10 +259,6 @@ fn hint_of(why: &str) -> Option<&'static str> {
         (
             "x-amz-checksum",
             "the storage does not know S3's checksums: unset SNAP_S3_CHECKSUM",
-        ),
-        (
-            "certificate",
-            "a certificate of your own is trusted from AWS_CA_BUNDLE, or from the system's",
         ),
         (
             "same length",

@@ -86,6 +86,7 @@ impl Objects {
             host: self.silent.lock().unwrap().unwrap_or("memory").to_owned(),
             why: "connection reset".to_owned(),
             may_pass: true,
+            is_untrusted: false,
         };
         Err(Error::Generic {
             store: "memory",
