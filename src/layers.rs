@@ -32,6 +32,48 @@ fn files(module: &str) -> Vec<PathBuf> {
     files
 }
 
+/// The modules of `lib.rs` that code names, be it `crate::a::B` or `crate::{a, b::C}`.
+fn known_in(code: &str) -> impl Iterator<Item = String> {
+    let code: Vec<&str> = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect();
+    let code = code.join("\n");
+    let names = code.split("crate::").skip(1).flat_map(first_names);
+    names.collect::<Vec<_>>().into_iter()
+}
+
+/// The names that stand first in a path, or in each path of a group.
+fn first_names(path: &str) -> Vec<String> {
+    let Some(group) = path.strip_prefix('{') else {
+        let end = path.find(|c: char| !c.is_alphanumeric() && c != '_');
+        return vec![path[..end.unwrap_or(path.len())].to_owned()];
+    };
+    let (mut names, mut depth, mut at) = (Vec::new(), 0, 0);
+    for (index, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                names.extend(first_names(group[at..index].trim()));
+                at = index + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+#[test]
+fn every_module_of_a_group_of_imports_is_seen() {
+    let code = "use crate::{\n    a::{B, c::D},\n    e,\n};\n// crate::f\ncrate::g::H(crate::i)";
+    let known: Vec<String> = known_in(code).collect();
+    assert_eq!(known, ["a", "e", "", "g", "i"]);
+}
+
 #[test]
 fn no_module_knows_one_of_a_higher_layer() {
     let layers = layers();
@@ -43,19 +85,9 @@ fn no_module_knows_one_of_a_higher_layer() {
         for file in files {
             let text = fs::read_to_string(&file).unwrap();
             let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-            let code = code
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"));
-            for line in code.filter(|line| line.contains("crate::")) {
-                let named = line.split("crate::").skip(1);
-                let names = named.map(|rest| {
-                    rest.split(|c: char| !c.is_alphanumeric() && c != '_')
-                        .next()
-                        .unwrap()
-                });
-                let above = names.filter(|name| layers[at + 1..].iter().any(|layer| layer == name));
-                upward.extend(above.map(|name| format!("{}: {name}", file.display())));
-            }
+            let known = known_in(code);
+            let above = known.filter(|name| layers[at + 1..].contains(name));
+            upward.extend(above.map(|name| format!("{}: {name}", file.display())));
         }
     }
     assert!(upward.is_empty(), "{upward:#?}");

@@ -48,9 +48,12 @@ pub(crate) fn seconds(elapsed: Duration) -> String {
     format!("{:.1} s", elapsed.as_secs_f64())
 }
 
-/// An age or a limit in its two largest units: `2d4h`, `26h`, `5m`.
+/// An age or a limit in its two largest units: `2d4h`, `26h`, `5m`, `200ms`.
 pub(crate) fn age(time: Duration) -> String {
     let seconds = time.as_secs();
+    if seconds == 0 && !time.is_zero() {
+        return format!("{}ms", time.as_millis());
+    }
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600, seconds / 60);
     // Up to two days in hours, as backups are spoken of.
     let (number, unit, rest, lesser_unit) = if days >= 2 {
@@ -143,6 +146,7 @@ mod tests {
     fn an_age_is_told_in_its_two_largest_units() {
         let told = |seconds| age(Duration::from_secs(seconds));
         assert_eq!([0, 59, 60, 61].map(told), ["0s", "59s", "1m", "1m1s"]);
+        assert_eq!(age(Duration::from_millis(200)), "200ms");
         let hour = 3600;
         assert_eq!(
             [hour, 26 * hour, 47 * hour + 61].map(told),

@@ -137,7 +137,17 @@ impl Command {
             Self::Backup(args) => Some(args.grace.grace),
             Self::Forget(args) => Some(args.grace.grace),
             Self::Copy(args) => Some(args.grace.grace),
-            _ => None,
+            Self::Restore(_)
+            | Self::List(_)
+            | Self::Info(_)
+            | Self::Stats(_)
+            | Self::Verify(_)
+            | Self::Check(_)
+            | Self::Keep(_)
+            | Self::Export(_)
+            | Self::Diff(_)
+            | Self::Serve(_)
+            | Self::Generate(_) => None,
         }
     }
 

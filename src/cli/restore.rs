@@ -12,7 +12,8 @@ use super::flags::server::ServerArgs;
 use super::flags::{HttpArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
 use super::flags::{passwords, values};
 use super::post_run::{After, AfterArgs};
-use super::render::messages::lost::print_lost;
+use super::render::json;
+use super::render::messages::lost::lost_line;
 use super::render::messages::rebuild::RebuildSummary;
 use super::render::messages::run::RunSummary;
 use super::render::output::Output;
@@ -20,8 +21,8 @@ use crate::cancel::Cancel;
 use crate::client::Address;
 use crate::error::ErrorKind;
 use crate::ops::{
-    ConflictRule, Directories, IndexKind, LiveOptions, MergeOptions, RestoreOptions, RestoreReport,
-    RestoreSelection, StatementOptions, rebuild_metastore, restore, restore_live,
+    ConflictRule, Directories, IndexKind, LiveOptions, LostList, MergeOptions, RestoreOptions,
+    RestoreReport, RestoreSelection, StatementOptions, rebuild_metastore, restore, restore_live,
 };
 use crate::repository::Location;
 
@@ -326,6 +327,9 @@ enum IndexArg {
     Tsi1,
 }
 
+/// How many of what is lost are shown in text.
+const SHOWN: u64 = 20;
+
 impl RestoreArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
         if self.rebuild_meta {
@@ -485,5 +489,29 @@ impl RestoreArgs {
         options.ensure_consistent()?;
         output.opening(&format!("restoring from {repository}"));
         output.while_running(cancel, |context| restore(&options, context))
+    }
+}
+
+/// Prints all of the list in JSON, and its beginning in text, -quiet or not: it is an error.
+///
+/// # Errors
+///
+/// When standard output cannot be written, or the list not be read.
+fn print_lost(list: &LostList, output: &Output) -> Result<()> {
+    if output.is_json() {
+        return list.each(json::print);
+    }
+    let mut nth = 0;
+    list.each(|lost| {
+        nth += 1;
+        match nth <= SHOWN {
+            true => output.line(&lost_line(lost)),
+            false => Ok(()),
+        }
+    })?;
+    let more = list.count().saturating_sub(SHOWN);
+    match more {
+        0 => Ok(()),
+        _ => output.line(&format!("lost: {more} more: -json names all")),
     }
 }

@@ -14,6 +14,7 @@ use socket2::{Domain, Socket, Type};
 use super::connection::TICK;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, words};
+use crate::text::age;
 use crate::wire::DEFAULT_PORT;
 
 /// Bytes of a segment, as on an Ethernet. A loopback device has segments of 64 KiB, and for these a
@@ -170,7 +171,7 @@ impl Address {
                  bind-address at the top of influxdb.conf says otherwise",
             ),
             io::ErrorKind::TimedOut => ErrorKind::Unreachable
-                .error(format!("{self} did not answer within {timeout:?}"))
+                .error(format!("{self} did not answer within {}", age(timeout)))
                 .hint("check the address and the firewall, or raise -connect-timeout"),
             _ => ErrorKind::Unreachable
                 .error(format!("cannot connect to {self}: {}", words(error)))

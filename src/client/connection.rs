@@ -11,6 +11,7 @@ use super::timeouts::Timeouts;
 use crate::cancel::Cancel;
 use crate::error;
 use crate::io::stream::Stream;
+use crate::text::age;
 
 /// How often a waiting read looks at the clock and at the cancel token.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -239,10 +240,10 @@ impl Stopwatch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 enum Stalled {
     /// No byte came for this long.
-    #[error("no byte came for {0:?} (-idle-timeout)")]
+    #[error("no byte came for {} (-idle-timeout)", age(*.0))]
     Idle(Duration),
     /// The reply was not complete after this long.
-    #[error("the reply was not complete after {0:?} (-attempt-timeout)")]
+    #[error("the reply was not complete after {} (-attempt-timeout)", age(*.0))]
     Attempt(Duration),
 }
 

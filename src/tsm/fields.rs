@@ -15,8 +15,7 @@ use std::path::PathBuf;
 use super::index::{IndexError, IndexWalk, Key};
 use super::series::{SEPARATOR, split_key};
 use super::sort::{SortedEvent, Sorter};
-use super::values::ValueType;
-use super::wal::WalValue;
+use super::values::{ValueRef, ValueType};
 use crate::io::read_at::ReadAt;
 
 /// How many bytes of names are held in memory, near enough; more are sorted on the disk.
@@ -237,7 +236,7 @@ impl FieldTypes {
             sorter.push(
                 &field,
                 0,
-                SortedEvent::Write(WalValue::Integer(types.0.into())),
+                SortedEvent::Write(ValueRef::Integer(types.0.into())),
             )?;
         }
         self.bytes = 0;
@@ -270,7 +269,7 @@ impl FieldTypes {
                 }
             }
             Some(sorter) => sorter.finish(|field, _, _, event| -> io::Result<()> {
-                if let SortedEvent::Write(WalValue::Integer(types)) = event {
+                if let SortedEvent::Write(ValueRef::Integer(types)) = event {
                     found.add_sorted(field, TypeSet(types as u8));
                     pass_on(field, TypeSet(types as u8))?;
                 }

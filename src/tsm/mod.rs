@@ -66,6 +66,11 @@ pub fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
+/// The name of the tombstone file of a TSM file.
+pub fn tombstone_of(name: &str) -> String {
+    format!("{}.tombstone", stem(name))
+}
+
 /// The generation in the name of a TSM file, or of a tombstone file.
 pub fn generation(name: &str) -> Option<u32> {
     let stem = name

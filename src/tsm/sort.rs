@@ -9,8 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::wal::WalValue;
-use crate::tsm::values::ValueType;
+use super::values::{ValueRef, ValueType};
 
 /// The most bytes of a run read at a time.
 const MAX_READ: usize = 64 << 10;
@@ -25,7 +24,7 @@ pub(super) enum SortedEvent<'a> {
     /// What lies at or after the event's time and not after this one was deleted.
     DeleteTo(i64),
     /// A point of the event's time was written.
-    Write(WalValue<'a>),
+    Write(ValueRef<'a>),
 }
 
 /// The kind byte of a delete; that of a value is its type's byte and one.
@@ -87,7 +86,7 @@ impl Sorter {
 
     /// Takes an event that comes after all those before. A key has 1 to 65535 bytes.
     pub(super) fn push(&mut self, key: &[u8], time: i64, event: SortedEvent<'_>) -> io::Result<()> {
-        let string_bytes = if let SortedEvent::Write(WalValue::String(string)) = event {
+        let string_bytes = if let SortedEvent::Write(ValueRef::String(string)) = event {
             string.len()
         } else {
             0
@@ -108,11 +107,11 @@ impl Sorter {
         let (kind, bits) = match event {
             SortedEvent::DeleteTo(max) => (DELETE, max.cast_unsigned()),
             SortedEvent::Write(value) => match value {
-                WalValue::Float(value) => (ValueType::Float.byte() + 1, value.to_bits()),
-                WalValue::Integer(value) => (ValueType::Integer.byte() + 1, value.cast_unsigned()),
-                WalValue::Boolean(value) => (ValueType::Boolean.byte() + 1, value.into()),
-                WalValue::Unsigned(value) => (ValueType::Unsigned.byte() + 1, value),
-                WalValue::String(value) => {
+                ValueRef::Float(value) => (ValueType::Float.byte() + 1, value.to_bits()),
+                ValueRef::Integer(value) => (ValueType::Integer.byte() + 1, value.cast_unsigned()),
+                ValueRef::Boolean(value) => (ValueType::Boolean.byte() + 1, value.into()),
+                ValueRef::Unsigned(value) => (ValueType::Unsigned.byte() + 1, value),
+                ValueRef::String(value) => {
                     let at = self.strings.len() as u64;
                     self.strings.extend_from_slice(value);
                     (ValueType::String.byte() + 1, at << 32 | value.len() as u64)
@@ -289,11 +288,11 @@ impl<'a> SortedRun<'a> {
         // Written by this process, unless somebody else got at the file.
         let value_type = ValueType::from_byte(byte).ok_or(io::ErrorKind::InvalidData)?;
         Ok(SortedEvent::Write(match value_type {
-            ValueType::Float => WalValue::Float(f64::from_bits(bits)),
-            ValueType::Integer => WalValue::Integer(bits.cast_signed()),
-            ValueType::Boolean => WalValue::Boolean(bits != 0),
-            ValueType::Unsigned => WalValue::Unsigned(bits),
-            ValueType::String => WalValue::String(&self.string),
+            ValueType::Float => ValueRef::Float(f64::from_bits(bits)),
+            ValueType::Integer => ValueRef::Integer(bits.cast_signed()),
+            ValueType::Boolean => ValueRef::Boolean(bits != 0),
+            ValueType::Unsigned => ValueRef::Unsigned(bits),
+            ValueType::String => ValueRef::String(&self.string),
         }))
     }
 }

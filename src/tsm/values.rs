@@ -53,6 +53,21 @@ impl fmt::Display for ValueType {
     }
 }
 
+/// A value of a point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ValueRef<'a> {
+    /// A float.
+    Float(f64),
+    /// An integer.
+    Integer(i64),
+    /// A boolean.
+    Boolean(bool),
+    /// A string; its bytes are not checked.
+    String(&'a [u8]),
+    /// An unsigned integer.
+    Unsigned(u64),
+}
+
 /// Values of one type, in the order of their timestamps.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {

@@ -10,7 +10,8 @@ use crate::support::process::{Run, backup_of, restore_into};
 use crate::support::service::copy;
 use crate::support::time::SECOND;
 use crate::support::{folder, tree, utf8};
-use influx_snap::tsm::wal::{NextEntry, Segment, SegmentEnding, WalEntry, WalValue};
+use influx_snap::tsm::values::ValueRef;
+use influx_snap::tsm::wal::{NextEntry, Segment, SegmentEnding, WalEntry};
 
 /// Backs up the directories below `root` into `backup`.
 fn backup(root: &Path, backup: &Path, flags: &[&str]) -> Run {
@@ -191,7 +192,7 @@ fn the_entries_of_a_live_wal_are_what_was_written_and_deleted() {
                     for written in writes {
                         let key = String::from_utf8_lossy(written.key).into_owned();
                         found.extend(written.points().map(|(time, value)| match value {
-                            WalValue::String(text) => {
+                            ValueRef::String(text) => {
                                 format!("{key} {} {}", time - START, String::from_utf8_lossy(text))
                             }
                             other => format!("{key} {} {other:?}", time - START),

@@ -16,6 +16,7 @@ use crate::ops::Shortfall;
 use crate::ops::losses::Losses;
 use crate::repository::{Layout, Location, Selection, SetId};
 use crate::retry::{self, Attempts, Gate, Server};
+use crate::text::seconds;
 use crate::wire::MetaBlob;
 
 /// What to back up and how.
@@ -164,7 +165,8 @@ impl Backup<'_> {
                 return Err(error);
             };
             self.context.detail(format!(
-                "asking again for {what} in {wait:?}: {}",
+                "asking again for {what} in {}: {}",
+                seconds(wait),
                 told(&error)
             ));
             retry::pause(wait, self.context.cancel)?;

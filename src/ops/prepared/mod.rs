@@ -19,8 +19,8 @@ use crate::io::scratch::{is_of_system, scratch_dir, scratch_fault};
 use crate::shard::ShardPath;
 use crate::tsm::filter::NewTypes;
 use crate::tsm::points::PointsFile;
-use crate::tsm::stem;
 use crate::tsm::tombstone::{BoundedDeletes, TombstoneEnding};
+use crate::tsm::tombstone_of;
 
 pub(super) use directory::prepare as from_directory;
 pub(super) use server::{FLUSH_TIMEOUT, prepare as from_server};
@@ -77,7 +77,7 @@ impl PreparedFile {
             Some(Self {
                 name: name.to_owned(),
                 path: path_of(name)?,
-                tombstone: path_of(&format!("{}.tombstone", stem(name))),
+                tombstone: path_of(&tombstone_of(name)),
             })
         });
         files.collect()

@@ -33,7 +33,7 @@ use crate::tsm::fields::{Field, FieldTypes};
 use crate::tsm::filter::{NewTypes, PointFilter};
 use crate::tsm::sought_series::SoughtSeries;
 use crate::tsm::tombstone::BoundedDeletes;
-use crate::tsm::{is_tombstone, stem};
+use crate::tsm::{is_tombstone, stem, tombstone_of};
 
 /// What can be done about damage.
 const DAMAGED: &str = "nothing was written; take another backup or set; into directories, \
@@ -262,8 +262,8 @@ impl ShardChecker<'_> {
                 // A tombstone belongs to the TSM file it was written for, not to a later one of
                 // the same name, which may even have the same bytes. A server that sends a file
                 // sends its tombstone too, which is newer.
-                if let Some(stem) = name.strip_suffix(".tsm") {
-                    let tombstone = format!("{stem}.tombstone");
+                if name.ends_with(".tsm") {
+                    let tombstone = tombstone_of(&name);
                     if files
                         .get(&tombstone)
                         .is_some_and(|old| old.source != source)

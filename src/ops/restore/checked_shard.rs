@@ -15,7 +15,7 @@ use crate::sizes::total;
 use crate::time::Bounds;
 use crate::tsm::filter::NewTypes;
 use crate::tsm::sought_series::SoughtSeries;
-use crate::tsm::{is_tombstone, stem};
+use crate::tsm::{is_tombstone, tombstone_of};
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
@@ -90,7 +90,7 @@ impl ShardFiles {
 
     /// Whether some of what is in this TSM file was deleted.
     pub(crate) fn has_deletes(&self, name: &str) -> bool {
-        self.get(&format!("{}.tombstone", stem(name))).is_some()
+        self.get(&tombstone_of(name)).is_some()
     }
 }
 

@@ -20,7 +20,7 @@ use crate::tsm::filter::{FilterError, Filtered, PointFilter};
 use crate::tsm::tombstone::BoundedDeletes;
 use crate::tsm::tombstone::TombstoneEnding;
 use crate::tsm::writer::Written;
-use crate::tsm::{is_tombstone, stem};
+use crate::tsm::{is_tombstone, stem, tombstone_of};
 
 /// Bytes written at a time.
 const CHUNK: usize = 256 << 10;
@@ -219,7 +219,7 @@ fn deletes_of(shard: &CheckedShard, name: &str, directory: &Path) -> Result<Boun
     if !shard.files.has_deletes(name) {
         return Ok(BoundedDeletes::default());
     }
-    let tombstone = format!("{}.tombstone", stem(name));
+    let tombstone = tombstone_of(name);
     let reading = || format!("reading {tombstone} of shard {}", shard.source);
     let file = File::open(directory.join(&tombstone)).with_context(reading)?;
     let (deletes, ending) = BoundedDeletes::read(file, directory).with_context(reading)?;

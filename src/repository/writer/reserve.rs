@@ -20,6 +20,7 @@ use crate::repository::set_names::SetNames;
 use crate::repository::store::{Store, is_there};
 use crate::repository::{manifest, names};
 use crate::shard::ShardPath;
+use crate::text::age;
 use crate::{retry, time};
 
 /// How long a run waits for a second whose stamp no set has.
@@ -183,7 +184,8 @@ pub(super) fn free_stamp(store: &dyn Store, cancel: &Cancel) -> Result<(SetId, T
     let place = store.place();
     Err(ErrorKind::Failed
         .error(format!(
-            "every stamp of the last {STAMP_PATIENCE:?} is taken in {place}"
+            "every stamp of the last {} is taken in {place}",
+            age(STAMP_PATIENCE)
         ))
         .hint(
             "was the clock of this machine set back? Then wait until it is ahead of the newest set",

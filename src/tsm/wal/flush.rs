@@ -5,9 +5,8 @@ use std::path::Path;
 
 use tempfile::{SpooledTempFile, spooled_tempfile_in};
 
-use super::WalValue;
 use super::replay::Cache;
-use crate::tsm::values::{Points, ValueType, Values};
+use crate::tsm::values::{Points, ValueRef, ValueType, Values};
 use crate::tsm::writer::{MAX_FILE_BYTES, MAX_POINTS_PER_BLOCK, WriteError, Writer};
 
 /// Bytes of strings at which a block is cut before it has its thousand points, so that memory is
@@ -99,7 +98,7 @@ where
     W: Write,
     E: From<io::Error> + From<WriteError>,
 {
-    fn point(&mut self, key: &[u8], time: i64, value: WalValue<'_>) -> Result<(), E> {
+    fn point(&mut self, key: &[u8], time: i64, value: ValueRef<'_>) -> Result<(), E> {
         if self.key != key {
             self.end_key()?;
             self.key.clear();
@@ -189,24 +188,24 @@ fn is_full(points: &Points) -> bool {
         || matches!(&points.values, Values::String(strings) if strings.byte_len() >= MAX_STRING_BYTES)
 }
 
-fn type_of(value: WalValue<'_>) -> ValueType {
+fn type_of(value: ValueRef<'_>) -> ValueType {
     match value {
-        WalValue::Float(_) => ValueType::Float,
-        WalValue::Integer(_) => ValueType::Integer,
-        WalValue::Boolean(_) => ValueType::Boolean,
-        WalValue::String(_) => ValueType::String,
-        WalValue::Unsigned(_) => ValueType::Unsigned,
+        ValueRef::Float(_) => ValueType::Float,
+        ValueRef::Integer(_) => ValueType::Integer,
+        ValueRef::Boolean(_) => ValueType::Boolean,
+        ValueRef::String(_) => ValueType::String,
+        ValueRef::Unsigned(_) => ValueType::Unsigned,
     }
 }
 
 /// Adds a value to values of its type.
-fn push(values: &mut Values, value: WalValue<'_>) {
+fn push(values: &mut Values, value: ValueRef<'_>) {
     match (values, value) {
-        (Values::Float(values), WalValue::Float(value)) => values.push(value),
-        (Values::Integer(values), WalValue::Integer(value)) => values.push(value),
-        (Values::Boolean(values), WalValue::Boolean(value)) => values.push(value),
-        (Values::String(values), WalValue::String(value)) => values.push(value),
-        (Values::Unsigned(values), WalValue::Unsigned(value)) => values.push(value),
+        (Values::Float(values), ValueRef::Float(value)) => values.push(value),
+        (Values::Integer(values), ValueRef::Integer(value)) => values.push(value),
+        (Values::Boolean(values), ValueRef::Boolean(value)) => values.push(value),
+        (Values::String(values), ValueRef::String(value)) => values.push(value),
+        (Values::Unsigned(values), ValueRef::Unsigned(value)) => values.push(value),
         _ => unreachable!("the file was chosen by the value's type"),
     }
 }

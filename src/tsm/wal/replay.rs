@@ -19,8 +19,9 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::{NextEntry, Segment, SegmentEnding, WalEntry, WalValue};
+use super::{NextEntry, Segment, SegmentEnding, WalEntry};
 use crate::tsm::sort::{SortedEvent, Sorter};
+use crate::tsm::values::ValueRef;
 
 /// Bytes of points and deletes kept in memory unless something else is asked for.
 pub(crate) const BUDGET: usize = 32 << 20;
@@ -93,7 +94,7 @@ impl Cache {
     /// When the temporary file cannot be read or written, or `each` fails.
     pub fn finish<E: From<io::Error>>(
         self,
-        each: impl FnMut(&[u8], i64, WalValue<'_>) -> Result<(), E>,
+        each: impl FnMut(&[u8], i64, ValueRef<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut sweep = Sweep {
             each,
@@ -119,7 +120,7 @@ struct Sweep<F> {
 
 impl<F, E> Sweep<F>
 where
-    F: FnMut(&[u8], i64, WalValue<'_>) -> Result<(), E>,
+    F: FnMut(&[u8], i64, ValueRef<'_>) -> Result<(), E>,
 {
     fn event(&mut self, key: &[u8], time: i64, turn: u64, event: SortedEvent<'_>) -> Result<(), E> {
         if self.key != key {
@@ -140,11 +141,11 @@ where
                     self.flush()?;
                 }
                 let value = match value {
-                    WalValue::String(string) => Owned::String(string.to_vec()),
-                    WalValue::Float(value) => Owned::Float(value),
-                    WalValue::Integer(value) => Owned::Integer(value),
-                    WalValue::Boolean(value) => Owned::Boolean(value),
-                    WalValue::Unsigned(value) => Owned::Unsigned(value),
+                    ValueRef::String(string) => Owned::String(string.to_vec()),
+                    ValueRef::Float(value) => Owned::Float(value),
+                    ValueRef::Integer(value) => Owned::Integer(value),
+                    ValueRef::Boolean(value) => Owned::Boolean(value),
+                    ValueRef::Unsigned(value) => Owned::Unsigned(value),
                 };
                 self.last = Some((time, turn, value));
             }
@@ -176,13 +177,13 @@ enum Owned {
 }
 
 impl Owned {
-    fn borrow(&self) -> WalValue<'_> {
+    fn borrow(&self) -> ValueRef<'_> {
         match self {
-            Self::Float(value) => WalValue::Float(*value),
-            Self::Integer(value) => WalValue::Integer(*value),
-            Self::Boolean(value) => WalValue::Boolean(*value),
-            Self::String(value) => WalValue::String(value),
-            Self::Unsigned(value) => WalValue::Unsigned(*value),
+            Self::Float(value) => ValueRef::Float(*value),
+            Self::Integer(value) => ValueRef::Integer(*value),
+            Self::Boolean(value) => ValueRef::Boolean(*value),
+            Self::String(value) => ValueRef::String(value),
+            Self::Unsigned(value) => ValueRef::Unsigned(*value),
         }
     }
 }

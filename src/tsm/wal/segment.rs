@@ -20,7 +20,7 @@ use std::io::{self, Read};
 use byteorder::{BigEndian, ByteOrder};
 use thiserror::Error;
 
-use crate::tsm::values::ValueType;
+use crate::tsm::values::{ValueRef, ValueType};
 
 /// The most bytes an entry may have, packed or not. influxd sets no limit; an entry has about the
 /// size of a write request.
@@ -292,37 +292,22 @@ impl<'a> FramedEntry<'a> {
 
     /// Times and values, as they were written: in no particular order, and a later one of the same
     /// time counts.
-    pub fn points(&self) -> impl Iterator<Item = (i64, WalValue<'a>)> + use<'a> {
+    pub fn points(&self) -> impl Iterator<Item = (i64, ValueRef<'a>)> + use<'a> {
         let (value_type, mut rest) = (self.value_type, self.points);
         // The content was checked: the end is where nothing is left.
         std::iter::from_fn(move || {
             let time = BigEndian::read_i64(take(&mut rest, 8).ok()?);
             let mut number = || Some(BigEndian::read_u64(take(&mut rest, 8).ok()?));
             let value = match value_type {
-                ValueType::Float => WalValue::Float(f64::from_bits(number()?)),
-                ValueType::Integer => WalValue::Integer(number()?.cast_signed()),
-                ValueType::Unsigned => WalValue::Unsigned(number()?),
-                ValueType::Boolean => WalValue::Boolean(take(&mut rest, 1).ok()? == [1]),
-                ValueType::String => WalValue::String(take_long(&mut rest).ok()?),
+                ValueType::Float => ValueRef::Float(f64::from_bits(number()?)),
+                ValueType::Integer => ValueRef::Integer(number()?.cast_signed()),
+                ValueType::Unsigned => ValueRef::Unsigned(number()?),
+                ValueType::Boolean => ValueRef::Boolean(take(&mut rest, 1).ok()? == [1]),
+                ValueType::String => ValueRef::String(take_long(&mut rest).ok()?),
             };
             Some((time, value))
         })
     }
-}
-
-/// A value of a point.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum WalValue<'a> {
-    /// A float.
-    Float(f64),
-    /// An integer.
-    Integer(i64),
-    /// A boolean.
-    Boolean(bool),
-    /// A string; its bytes are not checked.
-    String(&'a [u8]),
-    /// An unsigned integer.
-    Unsigned(u64),
 }
 
 /// The keys of a delete. None that is empty is given: nothing is kept under it.

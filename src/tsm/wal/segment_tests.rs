@@ -31,14 +31,14 @@ pub(crate) enum Datum {
     Unsigned(u64),
 }
 
-impl From<WalValue<'_>> for Datum {
-    fn from(value: WalValue<'_>) -> Self {
+impl From<ValueRef<'_>> for Datum {
+    fn from(value: ValueRef<'_>) -> Self {
         match value {
-            WalValue::Float(value) => Self::Float(value),
-            WalValue::Integer(value) => Self::Integer(value),
-            WalValue::Boolean(value) => Self::Boolean(value),
-            WalValue::String(value) => Self::String(value.to_vec()),
-            WalValue::Unsigned(value) => Self::Unsigned(value),
+            ValueRef::Float(value) => Self::Float(value),
+            ValueRef::Integer(value) => Self::Integer(value),
+            ValueRef::Boolean(value) => Self::Boolean(value),
+            ValueRef::String(value) => Self::String(value.to_vec()),
+            ValueRef::Unsigned(value) => Self::Unsigned(value),
         }
     }
 }

@@ -1,46 +1,16 @@
 //! What of a damaged backup was not restored.
 
-use anyhow::Result;
-
 use super::Message;
-use crate::cli::render::json;
-use crate::cli::render::output::Output;
-use crate::ops::{Lost, LostKind, LostList};
+use crate::ops::{Lost, LostKind};
 use crate::text::plural;
-
-/// How many are shown in text.
-const SHOWN: u64 = 20;
 
 impl Message for Lost {
     const TYPE: &'static str = "lost";
     const TITLE: &'static str = "Something that is not restored, because the backup is damaged";
 }
 
-/// Prints all of the list in JSON, and its beginning in text, -quiet or not: it is an error.
-///
-/// # Errors
-///
-/// When standard output cannot be written, or the list not be read.
-pub(crate) fn print_lost(list: &LostList, output: &Output) -> Result<()> {
-    if output.is_json() {
-        return list.each(json::print);
-    }
-    let mut nth = 0;
-    list.each(|lost| {
-        nth += 1;
-        match nth <= SHOWN {
-            true => output.line(&lost_line(lost)),
-            false => Ok(()),
-        }
-    })?;
-    let more = list.count().saturating_sub(SHOWN);
-    match more {
-        0 => Ok(()),
-        _ => output.line(&format!("lost: {more} more: -json names all")),
-    }
-}
-
-fn lost_line(lost: &Lost) -> String {
+/// The line of text for one.
+pub(crate) fn lost_line(lost: &Lost) -> String {
     let Lost {
         database,
         retention_policy,

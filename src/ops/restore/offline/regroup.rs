@@ -26,8 +26,8 @@ use crate::time::Bounds;
 use crate::tsm::fields::Field;
 use crate::tsm::filter::{Filtered, NewTypes, PointFilter};
 use crate::tsm::sought_series::SoughtSeries;
-use crate::tsm::stem;
 use crate::tsm::tombstone::BoundedDeletes;
+use crate::tsm::tombstone_of;
 
 /// Puts shards of the target together.
 pub(super) struct Regrouping<'a> {
@@ -192,7 +192,7 @@ impl Regrouping<'_> {
         let mut left = Left::of_file(&place)?;
         let tombstone = path.with_extension("tombstone");
         if tombstone.exists() {
-            let place = part.directory.join(format!("{}.tombstone", stem(&new)));
+            let place = part.directory.join(tombstone_of(&new));
             // influxd may append to it, so that each part needs its own.
             durable::write_whole_as(
                 &place,
