@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 
 use super::backup::{
-    FirstByte, IN_A_ROW, NextStep, OnDownload, Proof, Rule, is_gone_from, is_of_server,
+    EMPTY_TARS, EmptyTar, FirstByte, IN_A_ROW, NextStep, OnDownload, Proof, Rule, is_gone_from,
+    is_of_server,
 };
 use super::members::TarStop;
 use super::selection::{select, warn_not_open};
+use crate::cancel::Cancel;
 use crate::client::{Client, Reply};
 use crate::context::Context;
 use crate::error::told;
@@ -85,7 +87,7 @@ impl OpenShards {
 
 /// What came of a shard that a server was asked for.
 pub(super) enum ShardAnswer<T> {
-    /// It came whole.
+    /// It came whole; without members only where the server is believed to have none.
     Whole {
         taken: T,
         /// Why it can lack points that were acknowledged before it was asked for.
@@ -115,18 +117,20 @@ enum Failure {
     OfShard(String),
     /// It closed without a byte.
     Silence,
+    /// It sent nothing that can be believed, for as long as it was waited for.
+    Withheld(&'static str),
     /// The fault is on this side: no further attempt.
     Fatal(anyhow::Error),
 }
 
 impl<'a> ShardAsker<'a> {
-    /// Asks again so often where something fails.
+    /// Asks again so often where something fails. The metastore was fetched before.
     pub(super) fn new(client: &'a Client, retries: u32, rule: Rule) -> Self {
         Self {
             client,
             server: Server::new(retries),
             retries,
-            rule,
+            rule: rule.in_dialect(client.dialect()),
             late: AtomicU32::new(0),
         }
     }
@@ -160,20 +164,22 @@ impl<'a> ShardAsker<'a> {
                     return Ok(ShardAnswer::Missing(reason));
                 }
             }
-            let failure = match self.attempt(shard, &mut proof, &mut take) {
+            let failure = match self.attempt(shard, &mut proof, &mut take, context.cancel) {
                 Ok(taken) => {
-                    self.server.answered();
                     let doubt = proof.doubt();
-                    let late = self.late.load(Ordering::Relaxed);
-                    let late = doubt.as_ref().map_or(0, |_| late + 1);
-                    self.late.store(late, Ordering::Relaxed);
+                    self.ended(doubt.is_some());
                     return Ok(ShardAnswer::Whole { taken, doubt });
                 }
                 Err(failure) => failure,
             };
             context.check()?;
+            proof.attempt_failed();
             let (wait, reason) = match failure {
                 Failure::Fatal(error) => return Err(error),
+                Failure::Withheld(reason) => {
+                    self.ended(true);
+                    return Ok(ShardAnswer::Missing(reason.to_owned()));
+                }
                 Failure::OfServer(reason) => (self.server.failed(Instant::now()), reason),
                 Failure::OfShard(reason) => (self.shard_failed(&mut attempts), reason),
                 Failure::Silence if self.is_gone(shard) => return Ok(ShardAnswer::Gone),
@@ -202,6 +208,14 @@ impl<'a> ShardAsker<'a> {
         data.is_ok_and(|data| is_gone_from(&data, shard))
     }
 
+    /// The server answered about a shard to the end, or was given up as too late.
+    fn ended(&self, is_late: bool) {
+        self.server.answered();
+        let late = self.late.load(Ordering::Relaxed);
+        let late = if is_late { late + 1 } else { 0 };
+        self.late.store(late, Ordering::Relaxed);
+    }
+
     fn shard_failed(&self, attempts: &mut Attempts) -> Option<Duration> {
         self.server.answered();
         attempts.failed(self.retries)
@@ -213,6 +227,7 @@ impl<'a> ShardAsker<'a> {
         shard: &ShardPath,
         proof: &mut Proof,
         take: &mut impl FnMut(Reply) -> Result<(T, Ending), TarStop>,
+        cancel: &Cancel,
     ) -> Result<T, Failure> {
         loop {
             let step = proof.next();
@@ -220,14 +235,22 @@ impl<'a> ShardAsker<'a> {
             match step {
                 NextStep::Probe => proof.answered(first_byte),
                 NextStep::Download if proof.download_begins(first_byte) == OnDownload::HangUp => {}
-                NextStep::Download => {
-                    return match take(reply) {
-                        Ok((taken, Ending::Whole { .. })) => Ok(taken),
-                        Ok((_, Ending::Nothing)) => Err(Failure::Silence),
-                        Err(TarStop::Tar(error)) => Err(Failure::OfShard(told(&error.into()))),
-                        Err(TarStop::Failed(error)) => Err(Failure::Fatal(error)),
-                    };
-                }
+                NextStep::Download => match take(reply) {
+                    Ok((taken, Ending::Whole { members: 0 })) => {
+                        match proof.empty_tar(first_byte, EMPTY_TARS) {
+                            EmptyTar::Believed => return Ok(taken),
+                            EmptyTar::Again => {}
+                            EmptyTar::Later(wait) => {
+                                pause(wait, cancel).map_err(|stop| Failure::Fatal(stop.into()))?;
+                            }
+                            EmptyTar::Withheld(reason) => return Err(Failure::Withheld(reason)),
+                        }
+                    }
+                    Ok((taken, Ending::Whole { .. })) => return Ok(taken),
+                    Ok((_, Ending::Nothing)) => return Err(Failure::Silence),
+                    Err(TarStop::Tar(error)) => return Err(Failure::OfShard(told(&error.into()))),
+                    Err(TarStop::Failed(error)) => return Err(Failure::Fatal(error)),
+                },
             }
         }
     }
@@ -265,3 +288,7 @@ fn failure_of(error: anyhow::Error) -> Failure {
         false => Failure::OfShard(told(&error)),
     }
 }
+
+#[cfg(test)]
+#[path = "server_shards_tests.rs"]
+mod tests;

@@ -1,5 +1,5 @@
-//! `snap export -host` and `snap stats -host`: what a server does not send whole is asked for again,
-//! and named where it never comes.
+//! `snap export`, `snap stats` and `snap diff` of a server: what it does not send whole is asked for
+//! again, and named where it never comes.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::peer::{
 };
 use crate::support::process::{Run, Snap};
 use crate::support::tsm::Block;
-use crate::support::{folder, tree, utf8};
+use crate::support::{each, folder, tree, utf8};
 
 /// A server with the shards 1 to 3, each with a series of its own.
 fn peer(version: Version) -> Peer {
@@ -66,6 +66,88 @@ fn what_breaks_off_is_asked_for_again_and_nothing_of_it_is_exported_twice() {
         assert_eq!(run.stdout.lines().count(), 6, "{version:?}\n{}", run.stdout);
         assert_eq!(shards(&run), [1, 2, 3]);
     }
+}
+
+/// The commands that read the shards of a server and make no set of them.
+const COMMANDS: [&str; 3] = ["export", "stats", "diff"];
+
+/// Runs a command over all shards of a server; how many points it finds. What it is compared with
+/// is a server that has the same, and is quiet.
+fn run_over(command: &str, peer: &Peer, quiet: &Peer, code: i32) -> (u64, Run) {
+    let (host, quiet) = (peer.host(), format!("influxd://{}", quiet.host()));
+    let flags = match command {
+        "export" => vec!["-lponly"],
+        "diff" => vec!["-json", &quiet],
+        _ => vec!["-json"],
+    };
+    let run = Snap::new([command, "-host", &host, "-retries", "1"])
+        .args(flags)
+        .run()
+        .expect(code);
+    let count = |name: &str| {
+        let lines = run.messages().into_iter();
+        let lines = lines.filter(|line| line["message_type"] == "measurement");
+        lines.filter_map(|line| line[name].as_u64()).sum()
+    };
+    let points = match command {
+        "export" => run.stdout.lines().count() as u64,
+        "diff" => count("same_point_count"),
+        _ => count("values"),
+    };
+    (points, run)
+}
+
+#[test]
+fn an_empty_tar_that_passes_is_asked_for_again_by_all_that_read_a_servers_shards() {
+    each(COMMANDS, |command| {
+        let quiet = peer(Version::V1_6);
+        // In time, whatever the server's reason.
+        let prompt = peer(Version::V1_6);
+        prompt.script(Asked::Shard(2), [Reply::EmptyTar, Reply::Whole]);
+        // Late, from a server that writes points to files when it is asked.
+        let busy = peer(Version::V1_8_3);
+        busy.change(|model| {
+            let shard = &mut model.shards[1];
+            shard.cache = Some(Cache {
+                files: vec![file(shard)],
+                flushes: [Duration::from_millis(1500)].into(),
+                ..Cache::default()
+            });
+        });
+        for peer in [prompt, busy] {
+            assert_eq!(run_over(command, &peer, &quiet, 0).0, 6, "{command}");
+        }
+    });
+}
+
+#[test]
+fn a_shard_that_is_empty_is_no_failure() {
+    each(
+        COMMANDS.iter().flat_map(|command| {
+            [Version::V1_3, Version::V1_6, Version::V1_8_3].map(|of| (*command, of))
+        }),
+        |(command, version)| {
+            let [peer, quiet] = [peer(*version), peer(*version)];
+            for peer in [&peer, &quiet] {
+                peer.change(|model| model.shards[1].tar = Tar::Bytes(tar(&[])));
+            }
+            let (points, run) = run_over(command, &peer, &quiet, 0);
+            assert_eq!(points, 4, "{command} {version:?}: {}", run.stderr);
+            assert!(!run.stderr.contains("db/autogen/2"), "{}", run.stderr);
+        },
+    );
+}
+
+#[test]
+fn a_shard_that_never_comes_whole_is_named_by_all_that_read_a_servers_shards() {
+    each(COMMANDS, |command| {
+        let [peer, quiet] = [peer(Version::V1_6), peer(Version::V1_6)];
+        peer.script(Asked::Shard(2), [Reply::Cut(700, End::Fin)]);
+        let (points, run) = run_over(command, &peer, &quiet, 3);
+        assert_eq!(points, 4, "{command}: {}", run.stderr);
+        let said = [&run.stdout[..], &run.stderr].concat();
+        assert!(said.contains("db/autogen/2"), "{command}: {said}");
+    });
 }
 
 #[test]

@@ -12,22 +12,15 @@ use std::time::Duration;
 use super::health::WhoIsSilent;
 use super::incremental::Base;
 use super::outcome::{AttemptResult, StoredTar};
-use super::proof::{FirstByte, Proof, Rule};
+use super::proof::{EMPTY_TARS, EmptyTar, FirstByte, Proof, Rule};
 use super::request::ShardRequest;
 use crate::repository::SealedFile;
 use crate::retry::Attempts;
 use crate::wire::Dialect;
 
-/// How long after an empty answer the question is put again, before the answer is believed.
-const EMPTY_AGAIN: Duration = Duration::from_secs(1);
-
 /// Why nothing came, where the server closed without a byte.
 const SILENT: &str =
     "the server closed without an answer: busy with the shard, or failing; its log says which";
-
-/// Why a shard is withheld.
-const ONLY_LATE_EMPTY_TARS: &str = "the server sent an empty tar, and took more than a second for it, each time that it was \
-     asked: so some versions answer for a full shard that they are writing to files";
 
 /// What earlier attempts at a shard taught.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +31,6 @@ pub(crate) struct ShardAttempts {
     failed: Attempts,
     /// The server answered with nothing.
     was_silent: bool,
-    /// How often in a row it answered with an empty tar.
-    empty_tars: u32,
     /// Whether there was something the last time.
     was_stored: bool,
     dialect: Option<Dialect>,
@@ -94,7 +85,6 @@ impl ShardAttempts {
             retries,
             failed: Attempts::default(),
             was_silent: false,
-            empty_tars: 0,
             was_stored,
             dialect,
             is_answered: false,
@@ -156,7 +146,7 @@ impl ShardAttempts {
         match whose {
             WhoIsSilent::OfShard => self.failed(SILENT.to_owned()),
             WhoIsSilent::OfServer(wait) => {
-                self.empty_tars = 0;
+                self.proof.attempt_failed();
                 match wait {
                     None => Step::GiveUp(SILENT.to_owned()),
                     Some(wait) => Step::Retry {
@@ -175,24 +165,17 @@ impl ShardAttempts {
     }
 
     fn empty_tar(&mut self, first_byte: FirstByte, request: ShardRequest) -> Step {
-        if self.proof.is_prompt(first_byte) {
-            self.empty_tars += 1;
-            return if self.empty_tars < self.believed_empty_tars(request) {
-                Step::Later(EMPTY_AGAIN * self.empty_tars)
-            } else {
-                Step::Empty
-            };
-        }
-        // Servers 1.8.0 to 1.8.4 send this for a full shard while they flush it.
-        if self.proof.is_given_up() {
-            Step::Withhold(ONLY_LATE_EMPTY_TARS.to_owned())
-        } else {
-            Step::Again
+        let believed = self.believed_empty_tars(request);
+        match self.proof.empty_tar(first_byte, believed) {
+            EmptyTar::Believed => Step::Empty,
+            EmptyTar::Again => Step::Again,
+            EmptyTar::Later(wait) => Step::Later(wait),
+            EmptyTar::Withheld(reason) => Step::Withhold(reason.to_owned()),
         }
     }
 
     fn failed(&mut self, reason: String) -> Step {
-        self.empty_tars = 0;
+        self.proof.attempt_failed();
         match self.failed.failed(self.retries) {
             None => Step::GiveUp(reason),
             Some(wait) => Step::Retry {
@@ -210,7 +193,7 @@ impl ShardAttempts {
         match request {
             ShardRequest::Whole if self.was_stored => 4,
             ShardRequest::Since(_) if self.dialect == Some(Dialect::V1_5) => 1,
-            _ => 2,
+            _ => EMPTY_TARS,
         }
     }
 }

@@ -48,7 +48,6 @@ use crate::sizes::total;
 use crate::text::{plural, size};
 use crate::time;
 use crate::tsm::sought_series::SoughtSeries;
-use crate::wire::Dialect;
 use attempts::ShardAttempts;
 use commit::SettledShard;
 use download::Attempted;
@@ -57,7 +56,7 @@ use health::ServerHealth;
 use incremental::Base;
 use outcome::ShardOutcome;
 use plan::BackupPlan;
-pub(super) use proof::{FirstByte, NextStep, OnDownload, Proof, Rule};
+pub(super) use proof::{EMPTY_TARS, EmptyTar, FirstByte, NextStep, OnDownload, Proof, Rule};
 use request::{Planned, ShardRequest};
 use run::{Backup, EncodedMetastore, ServerMetastore};
 use session::{Session, ShardJob};
@@ -319,10 +318,8 @@ impl Backup<'_> {
     /// What there is to do, of which nothing is begun.
     fn jobs(&self, asked: Vec<Planned>) -> impl ExactSizeIterator<Item = ShardJob> + Send {
         let dialect = self.client.dialect();
-        let rule = match (dialect, self.options.flush_timeout) {
-            (Some(Dialect::V1_5), Some(limit)) => Rule::Prompt(limit),
-            _ => Rule::Any,
-        };
+        let rule = self.options.flush_timeout.map_or(Rule::Any, Rule::Prompt);
+        let rule = rule.in_dialect(dialect);
         let retries = self.options.retries;
         let job = move |planned: Planned| ShardJob {
             attempts: ShardAttempts::new(rule, retries, planned.known.is_some(), dialect),

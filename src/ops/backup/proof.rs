@@ -16,11 +16,15 @@
 //! are there. An export (`-start`, `-end`) is refused by all servers where they cannot flush, so
 //! that its answer is as good as a prompt one, however late it comes.
 //!
+//! A tar without members is a matter of its own. It says that the shard is empty only where its
+//! answer is as good as a prompt one, and another such comes after it.
+//!
 //! This module decides, and knows neither clocks nor sockets.
 
 use std::time::Duration;
 
 use crate::text::seconds;
+use crate::wire::Dialect;
 
 /// A first byte sooner than this has a flush behind it. A server that goes on without one sleeps
 /// for 1.024 s at least.
@@ -32,6 +36,17 @@ const PROVEN: u32 = 2;
 /// How many prompt answers a download waits for, in the hope that it is one itself.
 const BEFORE_DOWNLOAD: u32 = 1;
 
+/// How many prompt empty tars it takes to believe that a shard of which nothing is known is empty.
+pub(crate) const EMPTY_TARS: u32 = 2;
+
+/// How long after a prompt empty tar the shard is asked for again; twice as long after two, and so
+/// on.
+const EMPTY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why a shard of which only empty tars came is missing.
+const ONLY_LATE_EMPTY_TARS: &str = "the server sent an empty tar, and took more than a second for it, each time that it was \
+     asked: so some versions answer for a full shard that they are writing to files";
+
 /// What a server's answers to questions about one shard prove, and what to ask next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Proof {
@@ -42,6 +57,8 @@ pub(crate) struct Proof {
     before_download: u32,
     /// How long was waited for answers that came late.
     late: Duration,
+    /// How many prompt empty tars came since an attempt failed.
+    empty_tars: u32,
     /// It is taken as it comes.
     given_up: bool,
 }
@@ -53,6 +70,27 @@ pub(crate) enum Rule {
     Any,
     /// Where it is prompt. Late ones are put up with for this long altogether.
     Prompt(Duration),
+    /// It need not have one, as only files count. Late empty tars are put up with for this long
+    /// altogether.
+    FilesOnly(Duration),
+}
+
+impl Rule {
+    /// The rule for a server of a dialect: those of the older one close where they cannot flush.
+    pub(crate) fn in_dialect(self, dialect: Option<Dialect>) -> Self {
+        match dialect {
+            Some(Dialect::V1_5) => self,
+            Some(Dialect::V1_0) | None => Self::Any,
+        }
+    }
+
+    /// How long late answers are put up with; `None` where it makes no difference when they come.
+    fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Any => None,
+            Self::Prompt(limit) | Self::FilesOnly(limit) => Some(limit),
+        }
+    }
 }
 
 /// How an answer came.
@@ -82,6 +120,19 @@ pub(crate) enum OnDownload {
     HangUp,
 }
 
+/// What an empty tar means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EmptyTar {
+    /// There is nothing.
+    Believed,
+    /// It came late, which says nothing: ask again at once.
+    Again,
+    /// There may be nothing: ask again after this long.
+    Later(Duration),
+    /// None of them can be believed, for this reason.
+    Withheld(&'static str),
+}
+
 impl Proof {
     /// Of a shard about which nothing was asked yet.
     pub(crate) fn new(rule: Rule) -> Self {
@@ -89,10 +140,11 @@ impl Proof {
             rule,
             prompt: 0,
             before_download: match rule {
-                Rule::Any => 0,
+                Rule::Any | Rule::FilesOnly(_) => 0,
                 Rule::Prompt(_) => BEFORE_DOWNLOAD,
             },
             late: Duration::ZERO,
+            empty_tars: 0,
             given_up: false,
         }
     }
@@ -112,7 +164,7 @@ impl Proof {
             self.prompt += 1;
             return;
         }
-        if let (FirstByte::After(after), Rule::Prompt(limit)) = (first_byte, self.rule) {
+        if let (FirstByte::After(after), Some(limit)) = (first_byte, self.rule.limit()) {
             self.late += after;
             self.given_up |= self.late >= limit;
         }
@@ -136,31 +188,56 @@ impl Proof {
         OnDownload::HangUp
     }
 
-    /// Whether all that was acknowledged before the first question is in files.
+    /// Whether all that was acknowledged before the first question is in files, where that counts.
     pub(crate) fn is_proven(&self) -> bool {
-        self.rule == Rule::Any || self.prompt >= PROVEN
+        !matches!(self.rule, Rule::Prompt(_)) || self.prompt >= PROVEN
     }
 
-    /// Whether an answer that came so and is empty means that there is nothing. Where it does not,
-    /// the shard is to be asked for again, unless that was given up.
+    /// Whether an answer that came so has a flush behind it.
     pub(crate) fn is_prompt(&self, first_byte: FirstByte) -> bool {
-        match (self.rule, first_byte) {
-            (Rule::Prompt(_), FirstByte::After(after)) => after < PROMPT,
-            _ => true,
+        match first_byte {
+            FirstByte::After(after) => self.rule == Rule::Any || after < PROMPT,
+            FirstByte::Flushed => true,
         }
+    }
+
+    /// What follows from an empty tar that came so, where so many have to be prompt, one after the
+    /// other, to be believed.
+    pub(crate) fn empty_tar(&mut self, first_byte: FirstByte, believed: u32) -> EmptyTar {
+        if self.is_prompt(first_byte) {
+            self.empty_tars += 1;
+            return if self.empty_tars < believed {
+                EmptyTar::Later(EMPTY_AGAIN * self.empty_tars)
+            } else {
+                EmptyTar::Believed
+            };
+        }
+        // Servers 1.8.0 to 1.8.4 send this for a full shard while they flush it.
+        if self.given_up {
+            EmptyTar::Withheld(ONLY_LATE_EMPTY_TARS)
+        } else {
+            EmptyTar::Again
+        }
+    }
+
+    /// An attempt failed: what empty tars came before it count no more.
+    pub(crate) fn attempt_failed(&mut self) {
+        self.empty_tars = 0;
     }
 
     /// The server closed without a byte. That may have been a flush that failed, and the next
     /// answer one without the newest points.
     pub(crate) fn silence(&mut self) {
         self.prompt = 0;
-        self.before_download = self.before_download.max(1);
+        if !matches!(self.rule, Rule::FilesOnly(_)) {
+            self.before_download = self.before_download.max(1);
+        }
     }
 
     /// The server is slow to answer, whatever it is asked about: to wait long for each shard would
     /// take too long altogether.
     pub(crate) fn hurry(&mut self) {
-        if let Rule::Prompt(limit) = &mut self.rule {
+        if let Rule::Prompt(limit) | Rule::FilesOnly(limit) = &mut self.rule {
             *limit = Duration::ZERO;
         }
         self.given_up |= !self.late.is_zero();
@@ -173,7 +250,7 @@ impl Proof {
 
     /// Why what was taken can lack points; `None` where it is proven to lack none.
     pub(crate) fn doubt(&self) -> Option<String> {
-        (self.given_up && self.prompt < PROVEN).then(|| {
+        (self.given_up && !self.is_proven()).then(|| {
             format!(
                 "each answer took the server more than a second, {} in all: it may have left out its newest points, which were not in \
                  files yet",

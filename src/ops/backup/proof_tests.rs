@@ -114,3 +114,66 @@ fn where_every_answer_has_a_flush_behind_it_nothing_is_asked_but_after_a_silence
     );
     assert!(proof.is_prompt(FirstByte::After(Duration::from_secs(60))));
 }
+
+/// What empty tars that came after so many milliseconds mean, each.
+fn empty_tars(proof: &mut Proof, answers: &[u64]) -> Vec<EmptyTar> {
+    let meaning = |after: &u64| {
+        let first_byte = FirstByte::After(Duration::from_millis(*after));
+        assert_eq!(proof.download_begins(first_byte), OnDownload::Take);
+        proof.empty_tar(first_byte, EMPTY_TARS)
+    };
+    answers.iter().map(meaning).collect()
+}
+
+#[test]
+fn two_prompt_empty_tars_are_believed_and_late_ones_never() {
+    let later = EmptyTar::Later(EMPTY_AGAIN);
+    let limit = Duration::from_secs(10);
+    let table: [(Rule, &[u64], &[EmptyTar]); 4] = [
+        (
+            Rule::FilesOnly(limit),
+            &[20, 1057, 999],
+            &[later, EmptyTar::Again, EmptyTar::Believed],
+        ),
+        (
+            Rule::FilesOnly(limit),
+            &[4000, 4000, 4000],
+            &[
+                EmptyTar::Again,
+                EmptyTar::Again,
+                EmptyTar::Withheld(ONLY_LATE_EMPTY_TARS),
+            ],
+        ),
+        // A server of the older dialect closes where it is busy.
+        (
+            Rule::FilesOnly(limit).in_dialect(Some(Dialect::V1_0)),
+            &[4000, 4000],
+            &[later, EmptyTar::Believed],
+        ),
+        (Rule::Any, &[4000, 4000], &[later, EmptyTar::Believed]),
+    ];
+    for (rule, answers, expected) in table {
+        let mut proof = Proof::new(rule);
+        assert_eq!(empty_tars(&mut proof, answers), expected, "{rule:?}");
+        assert_eq!(proof.doubt(), None, "{rule:?}");
+    }
+    // Also of a shard whose points are known to be in files.
+    let mut proven = fresh();
+    assert!(!outcome(&mut proven, &[20, 20]).1);
+    assert_eq!(
+        empty_tars(&mut proven, &[1057, 20, 20]),
+        [EmptyTar::Again, later, EmptyTar::Believed]
+    );
+    // A failure in between leaves nothing of those before.
+    let mut proof = Proof::new(Rule::FilesOnly(limit));
+    assert_eq!(empty_tars(&mut proof, &[20]), [later]);
+    proof.attempt_failed();
+    assert_eq!(empty_tars(&mut proof, &[20]), [later]);
+}
+
+#[test]
+fn where_only_files_count_a_late_answer_is_taken_and_a_silence_asks_for_no_other() {
+    let mut proof = Proof::new(Rule::FilesOnly(Duration::ZERO));
+    proof.silence();
+    assert_eq!(outcome(&mut proof, &[60_000]), (vec!["taken"], false));
+}

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 
 use super::backup::Rule;
 use super::gather::{GatherDamage, GatherDepth, GatheredShard, Gathering};
+use super::prepared::FLUSH_TIMEOUT;
 use super::queue::{self, Turn};
 use super::restore::{SetContents, planned};
 use super::selection::ensure_series_found;
@@ -141,7 +142,7 @@ fn of_set(
 fn of_server(client: &Client, options: &StatsOptions, context: Context<'_>) -> Result<StatsReport> {
     let open = OpenShards::told_of(client, &options.selection, context)?;
     // What is not in files yet makes no difference to what takes up space.
-    let asker = ShardAsker::new(client, options.retries, Rule::Any);
+    let asker = ShardAsker::new(client, options.retries, Rule::FilesOnly(FLUSH_TIMEOUT));
     let jobs = open.shards.into_iter().map(|shard| ShardJob {
         shard: shard.path,
         place: ShardPlace::Server(&asker),

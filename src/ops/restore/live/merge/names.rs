@@ -34,10 +34,6 @@ impl LiveNames {
         Self(names)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.contains(name)
     }

@@ -274,11 +274,6 @@ impl Merge<'_, '_> {
             names_and_fields(reply, path)
         })?;
         match answer {
-            // Servers 1.8.0 to 1.8.4 send none of the files while they are busy.
-            ShardAnswer::Whole {
-                taken,
-                doubt: Some(doubt),
-            } if taken.names.is_empty() => bail!("{doubt}, or all of them"),
             ShardAnswer::Whole { taken, doubt } => Ok(LiveShard { doubt, ..taken }),
             ShardAnswer::Gone => bail!("the server has deleted the shard meanwhile"),
             ShardAnswer::Missing(reason) => bail!("{reason}"),
