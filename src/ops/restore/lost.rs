@@ -34,8 +34,8 @@ pub enum LostKind {
     Rest,
     /// What was deleted of a TSM file: these points come back.
     Deletes,
-    /// Nothing that is known: the file of the backup changed where no checksum tells where, as in
-    /// the name of a series.
+    /// Nothing that is known: the file of the backup changed, perhaps where no checksum tells it, as
+    /// in the name of a series.
     Unknown,
 }
 
@@ -194,9 +194,14 @@ impl LostOfShard {
             count => format!("{count} {several}"),
         });
         let counts: Vec<String> = counts.collect();
-        match counts.is_empty() {
-            true => "damaged where no checksum tells: what is restored may be wrong".to_owned(),
-            false => format!("damaged, and not restored: {}", counts.join(", ")),
+        let may_be_wrong = "what is restored may be wrong";
+        match (counts.is_empty(), self.unknown) {
+            (true, _) => format!("damaged where no checksum tells: {may_be_wrong}"),
+            (false, 0) => format!("damaged, and not restored: {}", counts.join(", ")),
+            (false, _) => format!(
+                "damaged, and not restored: {}; {may_be_wrong}",
+                counts.join(", ")
+            ),
         }
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! A TSM file whose index can be read is restored without its damaged blocks, which are left out
 //! when it is written anew. Its keys have no checksum: where the file of the backup is not what was
-//! recorded and nothing else tells where it changed, that is told.
+//! recorded and a TSM file of it is restored, it is told that this may be wrong. A damaged block does
+//! not say that it is all that changed.
 
 use std::collections::BTreeSet;
 
@@ -51,10 +52,8 @@ impl Salvage<'_> {
             members: Vec::new(),
             lost: broken.iter().cloned().collect(),
         };
-        let mut is_explained = false;
         let seen: BTreeSet<String> = members.iter().map(|member| member.name.clone()).collect();
         for member in members {
-            is_explained |= !member.findings.is_empty();
             match lost_whole(&member) {
                 None => salvaged.members.push(member),
                 Some((kind, message)) => {
@@ -64,13 +63,15 @@ impl Salvage<'_> {
             }
         }
         if let Some(damage) = damage {
-            let is_whole = matches!(state, FileState::Whole { .. });
-            let is_told = match is_whole {
-                true => is_explained,
-                false => self.add_unseen(&seen, broken.as_deref(), damage)?,
+            let is_told = match state {
+                FileState::Whole { .. } => {
+                    !salvaged.lost.is_empty() && !salvaged.members.iter().any(is_tsm)
+                }
+                _ => self.add_unseen(&seen, broken.as_deref(), damage)?,
             };
             if !is_told {
-                self.from.add(LostKind::Unknown, None, damage)?;
+                let message = format!("{damage}, and nothing tells where");
+                self.from.add(LostKind::Unknown, None, &message)?;
             }
         }
         for name in &salvaged.lost {
@@ -104,6 +105,10 @@ impl Salvage<'_> {
         }
         Ok(!unseen.is_empty())
     }
+}
+
+fn is_tsm(member: &ExaminedMember) -> bool {
+    member.name.ends_with(".tsm")
 }
 
 /// Why a member is not restored, if it is not.
