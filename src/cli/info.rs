@@ -89,7 +89,10 @@ impl InfoArgs {
     }
 
     fn of_server(&self, host: &Address, cancel: &Cancel, output: &Output) -> Result<()> {
-        let info = server_info(&self.server.client(host.clone(), cancel))?;
+        let client = self.server.client(host.clone(), cancel);
+        let retries = self.server.connection.retries;
+        let info =
+            output.while_running(cancel, |context| server_info(&client, retries, context))?;
         let server = ServerDetails::new(&info, host);
         if output.is_json() {
             json::print(&server)?;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::patient_client::open_shards;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::told;
@@ -20,7 +21,7 @@ use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::{first_of, plural};
 use crate::time;
-use crate::wire::{Dialect, InfoReply};
+use crate::wire::Dialect;
 
 /// A set at a glance. Sizes in bytes, times UTC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -235,23 +236,23 @@ fn info_of(catalog: &Catalog, at: usize) -> SetInfo {
     }
 }
 
-/// Asks a server.
+/// Asks a server; so often again for the shards that it has open.
 ///
 /// # Errors
 ///
 /// When it is not reached or does not answer.
-pub(crate) fn server_info(client: &Client) -> Result<ServerInfo> {
+pub(crate) fn server_info(
+    client: &Client,
+    retries: u32,
+    context: Context<'_>,
+) -> Result<ServerInfo> {
     let data = Data::read(&client.metastore()?.meta)?;
-    let mut held: BTreeSet<ShardPath> = BTreeSet::new();
-    for database in &data.databases {
-        if let InfoReply::Shards(shards) = client.shards_of(&database.name)? {
-            held.extend(shards);
-        }
-    }
+    let live: Vec<ShardPath> = data.live_shards().map(|shard| shard.path).collect();
+    let open = open_shards(client, retries, live.iter(), context)?;
     let shard = |shard: Shard| {
         let state = match shard.deleted_at {
             Some(_) => "deleted",
-            None if held.contains(&shard.path) => "open",
+            None if open.contains(&shard.path) => "open",
             None => "not_open",
         };
         ShardSummary::new(

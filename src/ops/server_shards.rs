@@ -1,7 +1,6 @@
 //! The shards of a running server, asked for one after the other by commands that make no set of
 //! them.
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use super::backup::{
     is_of_server,
 };
 use super::members::TarStop;
+use super::patient_client::open_shards;
 use super::selection::{select, warn_not_open};
 use crate::cancel::Cancel;
 use crate::client::{Client, Reply};
@@ -25,7 +25,7 @@ use crate::retry::{Attempts, Gate, Server, pause};
 use crate::shard::ShardPath;
 use crate::shard_tar::Ending;
 use crate::time;
-use crate::wire::{Dialect, InfoReply, Request};
+use crate::wire::{Dialect, Request};
 
 /// Why nothing came, where the server closed without a byte.
 const SILENT: &str = "the server closed the connection without an answer (shard busy or \
@@ -47,23 +47,17 @@ impl OpenShards {
     /// # Errors
     ///
     /// When the server is not reached, or has not what is named.
-    pub(super) fn of(client: &Client, selection: &Selection) -> Result<Self> {
+    pub(super) fn of(
+        client: &Client,
+        retries: u32,
+        selection: &Selection,
+        context: Context<'_>,
+    ) -> Result<Self> {
         let data = Data::read(&client.metastore()?.meta)?;
         let mut shards = select(&data, selection, &client.address().to_string())?;
         shards.retain(|shard| shard.deleted_at.is_none());
-        let mut open = HashSet::new();
-        for database in &data.databases {
-            let of_database = |shard: &&Shard| *shard.path.database == *database.name;
-            let mut meant = shards.iter().filter(of_database).peekable();
-            if meant.peek().is_none() {
-                continue;
-            }
-            match client.shards_of(&database.name)? {
-                InfoReply::Shards(paths) => open.extend(paths),
-                // It does not say: each of them will tell.
-                InfoReply::Nothing => open.extend(meant.map(|shard| shard.path.clone())),
-            }
-        }
+        let paths = shards.iter().map(|shard| &shard.path);
+        let open = open_shards(client, retries, paths, context)?;
         let is_open = |shard: &Shard| open.contains(&shard.path);
         let (shards, not_open) = shards.into_iter().partition(is_open);
         Ok(Self {
@@ -76,10 +70,11 @@ impl OpenShards {
     /// As [`OpenShards::of`], and warns of those that should have points by now and are not open.
     pub(super) fn told_of(
         client: &Client,
+        retries: u32,
         selection: &Selection,
         context: Context<'_>,
     ) -> Result<Self> {
-        let open = Self::of(client, selection)?;
+        let open = Self::of(client, retries, selection, context)?;
         warn_not_open(open.not_open.iter(), context);
         Ok(open)
     }

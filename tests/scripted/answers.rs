@@ -895,7 +895,7 @@ fn a_metastore_with_times_ids_and_names_that_cannot_be_ends_no_run_in_a_panic() 
                 take(&["-portable"]),
                 take(&["-start", "2000-01-01", "-end", "2100-01-01"]),
                 take(&["-incremental"]),
-                Snap::new(["info", "-host", &host]),
+                Snap::new(["info", "-retries", "0", "-host", &host]),
                 read(&["list"]),
                 read(&["info"]),
                 read(&["verify", "-deep"]),

@@ -121,6 +121,49 @@ fn an_empty_tar_that_passes_is_asked_for_again_by_all_that_read_a_servers_shards
 }
 
 #[test]
+fn a_list_of_shards_that_does_not_come_is_asked_for_again_and_its_lack_ends_the_command() {
+    each(COMMANDS, |command| {
+        let [peer, quiet] = [peer(Version::V1_6), peer(Version::V1_6)];
+        peer.script(Asked::Info, [Reply::Nothing, Reply::Whole]);
+        assert_eq!(run_over(command, &peer, &quiet, 0).0, 6, "{command}");
+        peer.script(Asked::Info, [Reply::Nothing]);
+        let code = if *command == "diff" { 2 } else { 1 };
+        let (points, run) = run_over(command, &peer, &quiet, code);
+        assert_eq!(points, 0, "{command}");
+        let text = "did not answer when asked for the shards of database 'db'";
+        let said = [&run.stdout[..], &run.stderr].concat();
+        assert!(said.contains(text), "{command}: {said}");
+    });
+    let peer = peer(Version::V1_6);
+    let info = |code| {
+        let run = Snap::new(["info", "-retries", "1", "-host", &peer.host()]).run();
+        run.expect(code)
+    };
+    peer.script(Asked::Info, [Reply::Nothing, Reply::Whole]);
+    let run = info(0);
+    assert!(run.stdout.contains("3, 3 of them open"), "{}", run.stdout);
+    // That none is open would not be true.
+    peer.script(Asked::Info, [Reply::Nothing]);
+    assert_eq!(info(1).stdout, "");
+}
+
+#[test]
+fn a_database_that_is_dropped_meanwhile_is_no_failure() {
+    let mut model = Model::new(Version::V1_6, &[("db", "autogen", 9)]);
+    let stays = Shard::new(Version::V1_6, "stays", "autogen", 1);
+    model.shards.push(Shard {
+        tar: Tar::Bytes(tar(&[file(&stays)])),
+        ..stays
+    });
+    let peer = Peer::start(model.clone());
+    model.shards.remove(0);
+    let metastores = [Reply::Whole, Reply::Bytes(model.meta())];
+    peer.script(Asked::Meta, metastores);
+    peer.script(Asked::Info, [Reply::Nothing, Reply::Whole]);
+    assert_eq!(shards(&export(&peer, &[]).expect(0)), [1]);
+}
+
+#[test]
 fn a_shard_that_is_empty_is_no_failure() {
     each(
         COMMANDS.iter().flat_map(|command| {

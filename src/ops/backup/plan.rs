@@ -20,7 +20,7 @@ use crate::repository::{
 use crate::shard::ShardPath;
 use crate::text::{age, name_list, plural};
 use crate::time::{self, Bounds};
-use crate::wire::{Dialect, InfoReply};
+use crate::wire::Dialect;
 
 /// How often the metastore is fetched again because the server made a shard meanwhile.
 const CATCH_UPS: u32 = 5;
@@ -218,35 +218,10 @@ impl Backup<'_> {
 
     /// The shards that the server has open, of the databases that are asked for.
     fn held(&self, data: &Data, selection: &Selection) -> Result<HashSet<ShardPath>> {
-        let mut held = HashSet::new();
-        for database in data
-            .databases
-            .iter()
-            .filter(|database| selection.takes_database(&database.name))
-        {
-            let asked = format!("the shards of database '{}'", database.name);
-            let shards = self.retry(&asked, || match self.client.shards_of(&database.name)? {
-                InfoReply::Shards(shards) => Ok(Some(shards)),
-                // Dropped meanwhile, or a failure: the metastore tells.
-                InfoReply::Nothing
-                    if Data::read(&self.client.metastore()?.meta)?
-                        .database(&database.name)
-                        .is_none() =>
-                {
-                    Ok(None)
-                }
-                InfoReply::Nothing => anyhow::bail!(
-                    "{} did not answer when asked for {asked}",
-                    self.client.address()
-                ),
-            })?;
-            held.extend(
-                shards
-                    .into_iter()
-                    .flatten()
-                    .filter(|path| selection.takes(path)),
-            );
-        }
+        let databases = data.databases.iter().map(|database| &*database.name);
+        let meant = databases.filter(|name| selection.takes_database(name));
+        let mut held = self.patient_client().open_shards(meant)?;
+        held.retain(|path| selection.takes(path));
         Ok(held)
     }
 

@@ -7,16 +7,14 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::incremental::IncrementalMode;
-use super::session::is_of_server;
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::{ErrorKind, kind_of, told};
 use crate::metastore::Data;
 use crate::ops::Shortfall;
 use crate::ops::losses::Losses;
+use crate::ops::patient_client::PatientClient;
 use crate::repository::{Layout, Location, Selection, SetId};
-use crate::retry::{self, Attempts, Gate, Server};
-use crate::text::seconds;
+use crate::retry::Server;
 use crate::wire::MetaBlob;
 
 /// What to back up and how.
@@ -130,46 +128,18 @@ pub(super) struct Backup<'a> {
 impl Backup<'_> {
     /// The server's metastore.
     pub(super) fn metastore(&self) -> Result<ServerMetastore> {
-        let blob = self.retry("the metastore", || self.client.metastore())?;
+        let blob = self.patient_client().metastore()?;
         let data = Data::read(&blob.meta)?;
         Ok(ServerMetastore { blob, data })
     }
 
-    /// Asks again after a failure, unless the failure is one that will stay. A server that has
-    /// never answered is not waited for.
-    pub(super) fn retry<T>(&self, what: &str, ask: impl Fn() -> Result<T>) -> Result<T> {
-        let mut attempts = Attempts::default();
-        loop {
-            if let Gate::Closed(wait) = self.server.gate(Instant::now()) {
-                retry::pause(wait, self.context.cancel)?;
-                continue;
-            }
-            let error = match ask() {
-                Ok(answer) => {
-                    self.server.answered();
-                    return Ok(answer);
-                }
-                Err(error) => error,
-            };
-            let wait = if self.server.has_answered() && is_of_server(&error) {
-                self.server.failed(Instant::now())
-            } else {
-                // The failure is not the server's, and whoever waits to ask it may.
-                self.server.not_asked();
-                let is_passing = kind_of(&error) == ErrorKind::Failed;
-                is_passing
-                    .then(|| attempts.failed(self.options.retries))
-                    .flatten()
-            };
-            let Some(wait) = wait else {
-                return Err(error);
-            };
-            self.context.detail(format!(
-                "asking again for {what} in {}: {}",
-                seconds(wait),
-                told(&error)
-            ));
-            retry::pause(wait, self.context.cancel)?;
+    /// Asks the server about all of it.
+    pub(super) fn patient_client(&self) -> PatientClient<'_> {
+        PatientClient {
+            client: self.client,
+            server: &self.server,
+            retries: self.options.retries,
+            context: self.context,
         }
     }
 }

@@ -80,7 +80,7 @@ impl<'a> OpenSide<'a> {
         let names = SideNames { side, options };
         match source {
             DiffSource::Set { repository, set } => names.of_set(repository, *set, context),
-            DiffSource::Server { client, retries } => names.of_server(client, *retries),
+            DiffSource::Server { client, retries } => names.of_server(client, *retries, context),
             DiffSource::Directories(directories) => names.of_directories(directories),
         }
     }
@@ -274,9 +274,14 @@ impl SideNames<'_> {
         })
     }
 
-    fn of_server<'c>(&self, client: &'c Client, retries: u32) -> Result<OpenSide<'c>> {
+    fn of_server<'c>(
+        &self,
+        client: &'c Client,
+        retries: u32,
+        context: Context<'_>,
+    ) -> Result<OpenSide<'c>> {
         let selection = self.selection();
-        let open = OpenShards::of(client, &selection)?;
+        let open = OpenShards::of(client, retries, &selection, context)?;
         let meant = open.shards.iter().filter(|shard| self.is_meant(shard));
         Ok(OpenSide {
             side: self.side,

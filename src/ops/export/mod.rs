@@ -272,7 +272,7 @@ impl Exporter<'_> {
             }
             ExportSource::Server { client, retries } => {
                 let selection = what.selection(false);
-                let open = OpenShards::told_of(client, &selection, context)?;
+                let open = OpenShards::told_of(client, *retries, &selection, context)?;
                 let shards = open.shards.into_iter().map(|shard| shard.path);
                 let holder = client.address().to_string();
                 let inside = ExportPlan::of_influxd(open.data, shards.collect(), what, holder);

@@ -140,7 +140,7 @@ fn of_set(
 }
 
 fn of_server(client: &Client, options: &StatsOptions, context: Context<'_>) -> Result<StatsReport> {
-    let open = OpenShards::told_of(client, &options.selection, context)?;
+    let open = OpenShards::told_of(client, options.retries, &options.selection, context)?;
     // What is not in files yet makes no difference to what takes up space.
     let asker = ShardAsker::new(client, options.retries, Rule::FilesOnly(FLUSH_TIMEOUT));
     let jobs = open.shards.into_iter().map(|shard| ShardJob {

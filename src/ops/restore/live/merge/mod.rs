@@ -26,16 +26,16 @@ use super::resume::RestoreStart;
 use super::target::Live;
 use crate::http_api::HttpApi;
 use crate::ops::backup::Rule;
+use crate::ops::patient_client::open_shards;
 use crate::ops::queue;
 use crate::ops::restore::merge_options::{ConflictRule, MergeOptions};
+use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::report::{MergeReport, MergedShard, RestoreReport};
 use crate::ops::restore::source::{Source, planned, sets_of};
 use crate::ops::server_shards::ShardAsker;
 use crate::progress::Event;
-use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::{name_list, plural};
-use crate::wire::InfoReply;
 use plan::{NEW, into, is_new, span};
 use preflight::Ready;
 use shard::{MergeJob, Merged};
@@ -256,23 +256,25 @@ impl Merge<'_, '_> {
     fn jobs<'r>(&self, ready: &'r Ready, done: &HashSet<u64>) -> Result<Vec<MergeJob<'r>>> {
         let shards = by_id(&ready.shards);
         let left = ready.targets.iter();
-        let mut left = left
-            .filter(|target| is_new(target) || !done.contains(&target.path.id))
-            .peekable();
-        // All are of one database.
-        let open = match left.peek() {
-            Some(target) => self.live.client.shards_of(&target.path.database)?,
-            None => InfoReply::Nothing,
-        };
-        let is_open = |path: &ShardPath| match &open {
-            InfoReply::Shards(open) => open.contains(path),
-            InfoReply::Nothing => true,
-        };
-        let jobs = left.map(|target| {
+        let left = left.filter(|target| is_new(target) || !done.contains(&target.path.id));
+        let left: Vec<&TargetShard> = left.collect();
+        let Live {
+            client,
+            options,
+            context,
+            ..
+        } = *self.live;
+        let paths = left.iter().map(|target| &target.path);
+        let open = open_shards(client, options.retries, paths, context)?;
+        let jobs = left.into_iter().map(|target| {
             let shard = UploadShard::of(target, target.path.clone(), &shards)?;
-            let resumed = self.live.options.resume;
-            let is_open = is_open(&target.path);
-            Ok(MergeJob::new(target.clone(), shard, is_open, resumed))
+            let is_open = open.contains(&target.path);
+            Ok(MergeJob::new(
+                target.clone(),
+                shard,
+                is_open,
+                options.resume,
+            ))
         });
         jobs.collect()
     }
