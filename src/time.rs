@@ -11,6 +11,8 @@ use jiff::civil::Time;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::{Offset, TimeZone};
 
+use crate::error::{Error, ErrorKind};
+
 /// The least timestamp a point can have in InfluxDB: 1677-09-21T00:12:43.145224194Z.
 pub const LEAST: i64 = i64::MIN + 2;
 /// The greatest timestamp a point can have in InfluxDB: 2262-04-11T23:47:16.854775806Z.
@@ -76,6 +78,29 @@ impl fmt::Display for Bounds {
             (false, true) => write!(f, "up to {end}"),
             (false, false) => f.write_str("at any time"),
         }
+    }
+}
+
+/// Refuses `-start` and `-end` between which no point can be.
+///
+/// # Errors
+///
+/// [`ErrorKind::Usage`] where the end is before the start, or one of them outside of what InfluxDB
+/// can hold.
+pub(crate) fn ensure_times(start: Option<Timestamp>, end: Option<Timestamp>) -> Result<(), Error> {
+    let usage = |message: String, hint: String| Err(ErrorKind::Usage.error(message).hint(hint));
+    let (least, greatest) = (from_nanos(LEAST), from_nanos(GREATEST));
+    let held = || format!("InfluxDB holds points from {least} to {greatest}");
+    match (start, end) {
+        (Some(start), Some(end)) if end < start => usage(
+            format!("-end {end} is before -start {start}"),
+            "exchange the two".to_owned(),
+        ),
+        (_, Some(end)) if end < least => usage(format!("-end {end} is before all points"), held()),
+        (Some(start), _) if start > greatest => {
+            usage(format!("-start {start} is after all points"), held())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -244,6 +269,37 @@ fn split_where(text: &str, kind: impl Fn(char) -> bool) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn times_between_which_no_point_can_be_are_refused() {
+        let times = |start: &str, end: &str| {
+            let time = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap());
+            let refusal = ensure_times(time(start), time(end)).err()?;
+            assert_eq!(refusal.kind, ErrorKind::Usage);
+            Some(refusal.to_string())
+        };
+        let (least, greatest) = (
+            "1677-09-21T00:12:43.145224194Z",
+            "2262-04-11T23:47:16.854775806Z",
+        );
+        for (start, end) in [
+            ("", ""),
+            ("", least),
+            (greatest, ""),
+            (least, least),
+            ("1000-01-01T00:00Z", "9000-01-01T00:00Z"),
+        ] {
+            assert_eq!(times(start, end), None, "{start} {end}");
+        }
+        let refused = [
+            ("", "1677-09-21T00:12:43.145224193Z", "before all points"),
+            ("2262-04-11T23:47:16.854775807Z", "", "after all points"),
+            ("2020-01-02T00:00Z", "2020-01-01T00:00Z", "is before -start"),
+        ];
+        for (start, end, why) in refused {
+            assert!(times(start, end).unwrap().contains(why), "{start} {end}");
+        }
+    }
+
     use super::*;
 
     #[test]

@@ -19,6 +19,7 @@ use crate::client::{Address, Endpoint};
 use crate::error::{Error, ErrorKind};
 use crate::ops::{BackupOptions, Directories, IncrementalMode, backup, serve_embedded};
 use crate::repository::{Comparison, Layout, Location, Selection};
+use crate::time::ensure_times;
 
 /// Back up a running influxd, or the directories of a stopped one
 ///
@@ -333,14 +334,7 @@ impl BackupArgs {
                 "a set of some series stands alone: leave out -since",
             );
         }
-        if let (Some(start), Some(end)) = (self.times.start, self.times.end)
-            && end < start
-        {
-            return usage(
-                &format!("-end {end} is before -start {start}"),
-                "exchange the two",
-            );
-        }
+        ensure_times(self.times.start, self.times.end)?;
         if self.meta_only
             && (self.shards.shard.is_some()
                 || self.since.is_some()

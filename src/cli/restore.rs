@@ -481,7 +481,7 @@ impl RestoreArgs {
             },
             apply_deletes: self.apply_deletes,
             skip_damaged: self.skip_damaged,
-            tell_left_empty: true,
+            warns_of_result: true,
             host: self.host.clone(),
             jobs: self.server.jobs.into(),
             dry_run: self.dry_run,

@@ -29,6 +29,16 @@ struct Sample {
     points: Vec<String>,
 }
 
+/// A server whose policy was altered a moment ago: one of its two shards is older than it keeps.
+fn server_with_a_short_policy(root: &Path) -> Influxd {
+    let server = Influxd::start(root, Index::Inmem);
+    server.execute("CREATE DATABASE d WITH DURATION INF SHARD DURATION 1d");
+    let now = Timestamp::now().as_nanosecond();
+    server.write("d", "", &format!("m v=1 {START}\nm v=2 {now}\n"));
+    server.execute("ALTER RETENTION POLICY autogen ON d DURATION 30d");
+    server
+}
+
 static SAMPLE: Shared<Sample> = Shared::new(Sample::make);
 
 impl Sample {
@@ -408,7 +418,7 @@ fn a_dry_run_tells_what_goes_where_and_a_short_duration_is_warned_of() {
         "regrouping 30 shards into 2 of main/days",
         "data/main/days/1 from 28 shards (1, 2, 3, 4, 5 and 23 more)",
         "data/main/days/29 from 2 shards (29, 30)",
-        "influxd will delete 2 of 2 restored shards when it next enforces retention policies",
+        "influxd will delete 2 of 2 restored shards of main/days when it next enforces retention policies",
         "-duration INF",
     ] {
         assert!(run.stderr.contains(said), "{said}: {}", run.stderr);
@@ -419,6 +429,25 @@ fn a_dry_run_tells_what_goes_where_and_a_short_duration_is_warned_of() {
     let said = "would upload 2 shards (29, 30) to ";
     assert!(run.stderr.contains(said), "{}", run.stderr);
     assert!(server.databases().is_empty());
+
+    // As it does where the backup is older than its own policies keep points.
+    let short = server_with_a_short_policy(&folder.path().join("short"));
+    let of_short = folder.path().join("of_short");
+    backup(&short.host(), &[], &of_short).run().expect(0);
+    let expiry = "influxd will delete 1 of 2 restored shards of d/autogen when it next enforces";
+    let offline = |flags: &[&str]| offline_in(&target, &of_short, flags).run().expect(0);
+    let online = |flags: &[&str]| {
+        restore_online(&server.host(), flags, &of_short)
+            .run()
+            .expect(0)
+    };
+    for run in [offline(&["-dry-run"]), online(&["-dry-run"])] {
+        assert!(run.stderr.contains(expiry), "{}", run.stderr);
+    }
+    let kept = ["-dry-run", "-database", "d", "-duration", "INF"];
+    for run in [offline(&kept), online(&kept)] {
+        assert!(!run.stderr.contains("will delete"), "{}", run.stderr);
+    }
 
     // The duration alone leaves the shards as they are.
     let flags = ["-database", "main", "-duration", "1500w"];

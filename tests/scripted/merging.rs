@@ -326,6 +326,33 @@ fn a_group_with_other_borders_than_planned_gets_no_points_that_are_outside() {
 }
 
 #[test]
+fn a_shard_that_is_dropped_between_two_questions_makes_no_other_server() {
+    let backup = Backup::of(vec![shard(3, 1, 1, &[point("a", "v", 1)])]);
+    let other = Shard::new(Version::V1_8_10, "other", "autogen", 12);
+    let server = Server::new(Version::V1_8_10, vec![shard(9, 1, 1, &[]), other]);
+    let drop: fn(&mut Model) = |model| model.shards.retain(|shard| shard.path.id != 12);
+    server.api.script("SHOW SHARDS", [HttpReply::Once(drop)]);
+    server.merge(&backup, &[]).expect(0);
+    // One that the API never knew is of another.
+    server.peer.change(|model| {
+        let other = Shard::new(Version::V1_8_10, "other", "autogen", 13);
+        model.shards.push(other);
+    });
+    let hide: fn(&mut Model) = |model| model.shards[1].named = false;
+    let show: fn(&mut Model) = |model| model.shards[1].named = true;
+    let answers = [HttpReply::Once(hide)];
+    server.api.script("SHOW SHARDS", answers);
+    server.api.script("SHOW DATABASES", [HttpReply::Once(show)]);
+    let run = server.merge(&backup, &[]).expect(6);
+    assert!(
+        run.stdout
+            .contains("only the second has shard other/autogen/13"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
 fn what_the_api_answers_to_points_is_repeated_divided_or_told() {
     let fields = ["a", "b", "c", "d", "e", "f"];
     let ours = fields.map(|field| point(field, field, 1));

@@ -2,7 +2,7 @@
 //! and what their files are called in it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -203,48 +203,90 @@ impl Source {
         Ok(targets.collect())
     }
 
-    /// Tells how shards are regrouped, and warns of those that influxd will delete at once: with
-    /// another duration, that may be all.
+    /// Tells how shards are regrouped, where they are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Source::regrouped`].
     pub(super) fn report_regrouping(
         &self,
         what: &RestoreSelection,
         context: Context<'_>,
     ) -> Result<()> {
-        let Some(durations) = what.durations() else {
+        if self.groups.is_none() {
             return Ok(());
-        };
+        }
         let targets = self.targets(what)?;
-        if let Some(target) = targets.first().filter(|_| self.groups.is_some()) {
+        if let Some(target) = targets.first() {
             let (database, policy) = (&target.path.database, &target.path.retention_policy);
             context.status(format!("{} of {database}/{policy}", told(&targets)));
-        }
-        let before = self.policy_duration(what);
-        let retention = durations.retention.or(before).unwrap_or(0);
-        if retention <= 0 {
-            return Ok(());
-        }
-        let kept_from = to_nanos(Timestamp::now()).saturating_sub(retention);
-        let expired = targets.iter().filter(|target| target.end <= kept_from);
-        let expired = expired.count();
-        if expired > 0 {
-            context.warn(format!(
-                "influxd will delete {expired} of {} when it next enforces retention policies: all their points are from before \
-                 {}, and the policy keeps points for {}; -duration INF keeps them",
-                plural(targets.len(), "restored shard"),
-                from_nanos(kept_from).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                age(Duration::from_nanos(retention.unsigned_abs()))
-            ));
         }
         Ok(())
     }
 
-    /// How long the policy that is meant keeps points in the backup.
-    fn policy_duration(&self, what: &RestoreSelection) -> Option<i64> {
-        let name = what.database.as_deref()?;
-        let policy = self.only_policy(what, name).ok()?;
-        let database = self.data.database(name)?;
-        Some(database.retention_policy(&policy)?.duration)
+    /// Warns of the shards that influxd will delete soon, because their policies keep points for a
+    /// shorter time than has passed: with another duration, or an old backup, that may be all.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Source::regrouped`].
+    pub(super) fn warn_of_expired(
+        &self,
+        what: &RestoreSelection,
+        context: Context<'_>,
+    ) -> Result<()> {
+        let now = to_nanos(Timestamp::now());
+        let given = what.durations().and_then(|durations| durations.retention);
+        let policies: HashMap<u64, &ShardPath> = self
+            .live
+            .iter()
+            .map(|shard| (shard.path.id, &shard.path))
+            .collect();
+        let retention = |target: &TargetShard| {
+            let path = policies.get(&target.sources().next()?)?;
+            let database = self.data.database(&path.database)?;
+            Some(database.retention_policy(&path.retention_policy)?.duration)
+        };
+        let targets = self.targets(what)?;
+        let mut of_policies: BTreeMap<(&str, &str), ExpiredShards> = BTreeMap::new();
+        for target in &targets {
+            let retention = given.or_else(|| retention(target)).unwrap_or(0);
+            let policy = (&*target.path.database, &*target.path.retention_policy);
+            let shards = of_policies.entry(policy).or_default();
+            shards.all += 1;
+            if retention > 0 && target.end <= now.saturating_sub(retention) {
+                shards.expired += 1;
+                shards.retention = retention;
+            }
+        }
+        for ((database, policy), shards) in of_policies {
+            let ExpiredShards {
+                all,
+                expired,
+                retention,
+            } = shards;
+            if expired > 0 {
+                let kept_from = from_nanos(now.saturating_sub(retention));
+                context.warn(format!(
+                    "influxd will delete {expired} of {} of {database}/{policy} when it next enforces retention policies: all their \
+                     points are from before {}, and the policy keeps points for {}; -duration INF keeps them",
+                    plural(all, "restored shard"),
+                    kept_from.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    age(Duration::from_nanos(retention.unsigned_abs()))
+                ));
+            }
+        }
+        Ok(())
     }
+}
+
+/// How many shards of a policy are older than it keeps them.
+#[derive(Default)]
+struct ExpiredShards {
+    all: usize,
+    expired: usize,
+    /// For how long it keeps them, in nanoseconds.
+    retention: i64,
 }
 
 /// The ids of the shards of the backup that are cut.

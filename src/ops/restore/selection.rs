@@ -9,7 +9,7 @@ use crate::metastore::edit::Rename;
 use crate::metastore::regroup::NewDurations;
 use crate::repository::Selection;
 use crate::shard::{Name, ShardPath};
-use crate::time::Bounds;
+use crate::time::{Bounds, ensure_times};
 use crate::tsm::series_filter::SeriesFilter;
 
 /// What of a backup to restore, and under which names.
@@ -101,7 +101,7 @@ impl RestoreSelection {
         }
     }
 
-    /// Refuses new names for what is not named, and an end before the start.
+    /// Refuses new names for what is not named, and times between which no point can be.
     pub(in crate::ops) fn ensure_consistent(&self) -> Result<(), Error> {
         let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
         match self {
@@ -130,15 +130,7 @@ impl RestoreSelection {
                 "-shard-duration and -duration need -database",
                 "write -database DB, and -retention RP where it has several policies",
             ),
-            Self {
-                start: Some(start),
-                end: Some(end),
-                ..
-            } if end < start => usage(
-                &format!("-end {end} is before -start {start}"),
-                "exchange the two",
-            ),
-            _ => Ok(()),
+            _ => ensure_times(self.start, self.end),
         }
     }
 }

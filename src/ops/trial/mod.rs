@@ -204,7 +204,7 @@ impl<'a> Trial<'a> {
             apply_deletes: true,
             skip_damaged: false,
             // What the set is not of is no loss.
-            tell_left_empty: false,
+            warns_of_result: false,
             // Nobody is asked: there is no metastore in the directory to compare with.
             host: Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 8088))),
             jobs: self.options.jobs,

@@ -148,6 +148,7 @@ impl Live<'_> {
         source.report_missing(&catalog, &selection, context)?;
         source.report_left_empty(context);
         source.report_regrouping(self.what, context)?;
+        source.warn_of_expired(self.what, context)?;
         let server_metastore = self.metastore()?;
         if let Some(api) = api {
             ensure_same_server(api, self, &server_metastore)?;

@@ -11,7 +11,7 @@ use crate::metastore::Data;
 use crate::shard::ShardPath;
 
 /// The shards and the databases of a server.
-#[derive(Debug, Default)]
+#[derive(Debug, PartialEq, Eq)]
 struct Inventory {
     shards: BTreeSet<ShardPath>,
     databases: BTreeSet<String>,
@@ -23,6 +23,22 @@ impl Inventory {
         Self {
             shards: data.live_shards().map(|shard| shard.path).collect(),
             databases: databases.map(|database| database.name.clone()).collect(),
+        }
+    }
+
+    /// What both have.
+    fn common(&self, other: &Self) -> Self {
+        Self {
+            shards: &self.shards & &other.shards,
+            databases: &self.databases & &other.databases,
+        }
+    }
+
+    /// What either has.
+    fn any(&self, other: &Self) -> Self {
+        Self {
+            shards: &self.shards | &other.shards,
+            databases: &self.databases | &other.databases,
         }
     }
 
@@ -85,15 +101,17 @@ pub(super) fn ensure_same_server(api: &HttpApi, live: &Live<'_>, data: &Data) ->
             .hint("-host and -http have to name the same influxd")
             .into())
     };
-    if let Some(what) = by_metastore.beyond(&by_api) {
+    if by_metastore == by_api {
+        return Ok(());
+    }
+    // What one has more may have been made or dropped between the two questions: so the first is
+    // asked once more.
+    let again = Inventory::of_metastore(&live.metastore()?);
+    if let Some(what) = by_metastore.common(&again).beyond(&by_api) {
         return different(&url, &snapshotter, &what);
     }
-    // What the API has more may have been made meanwhile.
-    if by_api.beyond(&by_metastore).is_some() {
-        let by_metastore = Inventory::of_metastore(&live.metastore()?);
-        if let Some(what) = by_api.beyond(&by_metastore) {
-            return different(&snapshotter, &url, &what);
-        }
+    if let Some(what) = by_api.beyond(&by_metastore.any(&again)) {
+        return different(&snapshotter, &url, &what);
     }
     Ok(())
 }

@@ -42,8 +42,9 @@ pub struct RestoreOptions {
     pub apply_deletes: bool,
     /// Restore what is sound of a damaged backup.
     pub skip_damaged: bool,
-    /// Warn of databases and shards that the metastore names and the backup holds nothing of.
-    pub tell_left_empty: bool,
+    /// Warn of databases and shards that the metastore names and the backup holds nothing of, and of
+    /// shards that influxd will delete soon.
+    pub warns_of_result: bool,
     /// Where to ask whether an influxd runs on the target.
     pub host: Address,
     /// How many shards at a time.

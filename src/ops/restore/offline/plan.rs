@@ -151,10 +151,14 @@ pub(super) fn plan(
     };
     if options.datadir.is_some() {
         source.report_missing(catalog, &selection, context)?;
-        if options.tell_left_empty {
-            source.report_left_empty(context);
-        }
         source.report_regrouping(&options.what, context)?;
+        if options.warns_of_result {
+            source.report_left_empty(context);
+            // Else the policies are those that the target has.
+            if metastore.is_some() {
+                source.warn_of_expired(&options.what, context)?;
+            }
+        }
     }
     Ok(RestorePlan {
         metastore,
