@@ -67,6 +67,16 @@ pub fn wal_dir(named: Option<&Path>, datadir: &Path) -> Option<PathBuf> {
     })
 }
 
+/// Whether a directory is the data directory of an influxd: a shard in it has a TSM file.
+pub(crate) fn is_data_dir(path: &Path) -> bool {
+    let is_tsm = |entry: fs::DirEntry| entry.path().extension().is_some_and(|of| of == "tsm");
+    let has_tsm = |shard: &ShardPath| {
+        let entries = fs::read_dir(shard_dir(path, shard)).into_iter().flatten();
+        entries.flatten().any(is_tsm)
+    };
+    shards_below(path).iter().any(has_tsm)
+}
+
 /// The shards below a data directory, by their directories, as far as these can be read. Hidden
 /// folders are no databases.
 pub(crate) fn shards_below(datadir: &Path) -> Vec<ShardPath> {

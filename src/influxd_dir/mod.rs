@@ -14,8 +14,8 @@ mod wal;
 
 pub(crate) use in_use::{USAGE_ADVICE, is_running_on, open_file_below};
 pub(crate) use layout::{
-    all_shards_below, ensure_directory_name, ensure_there, nearest_existing, shards_below,
-    uses_tsi1,
+    all_shards_below, ensure_directory_name, ensure_there, is_data_dir, nearest_existing,
+    shards_below, uses_tsi1,
 };
 pub use layout::{shard_dir, wal_dir};
 pub use meta_db::LocalMeta;

@@ -1,6 +1,7 @@
 //! Whatever a connection or a peer that is no snapshotter does: no backup ends well with data
 //! missing, and none that failed leaves a trace.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -8,9 +9,9 @@ use crate::support::fixture::{Fixture, SETTLE, expect_nothing, restore_dry_run, 
 use crate::support::influxd::{Index, Influxd};
 use crate::support::peer::{
     Asked, Crowded, Cut, Door, End, Manners, Model, Presence, Proxy, Reply, Stranger, Version,
-    nobody, offsets,
+    nobody, offsets, tsm,
 };
-use crate::support::process::backup;
+use crate::support::process::{backup, restore_into};
 use crate::support::{each, folder, tree};
 
 /// Far longer than the time-outs that the runs are given take, and far shorter than the default
@@ -562,4 +563,41 @@ fn shards_of_which_a_server_says_nothing_one_after_the_other_are_not_all_tried_a
     // Sixteen ahead, as many in earnest, five to see whether that has changed, and then each once.
     assert!(asked <= 16 + 16 + 5 + 60, "{asked}");
     fixture.expect_nothing();
+}
+
+#[test]
+fn the_data_directory_of_an_influxd_is_no_place_for_a_backup() {
+    let fixture = Fixture::with_shards([1]);
+    let shard = fixture.dir().join("db/autogen/1");
+    // Folders with such names alone are none.
+    fs::create_dir_all(&shard).expect("a directory");
+    let elsewhere = fixture.path("other/prod/daily/20260101");
+    fs::create_dir_all(&elsewhere).expect("a directory");
+    let host = fixture.peer.host();
+    backup(&host, &[], &fixture.path("other")).run().expect(0);
+
+    fs::write(shard.join("000000001-000000001.tsm"), tsm(1, 100)).expect("a file");
+    let before = tree::files(&fixture.dir());
+    let run = fixture.backup(&[]).expect(6);
+    assert!(
+        run.stderr.contains("is the data directory of an influxd"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(tree::files(&fixture.dir()), before);
+}
+
+#[test]
+fn a_range_without_a_shard_is_warned_of() {
+    let fixture = Fixture::with_shards([1]);
+    let run = fixture.backup(&["-start", "2200-01-01"]).expect(0);
+    let warning = "warning: the server has no shard of points from 2200-01-01T00:00:00Z on";
+    assert!(run.stderr.contains(warning), "{}", run.stderr);
+    let whole = fixture.path("whole");
+    backup(&fixture.peer.host(), &[], &whole).run().expect(0);
+    let flags = ["-dry-run", "-end", "1900-01-01"];
+    let run = restore_into(&fixture.path("target"), &flags, &whole).run();
+    let warning = "warning: the backup has no shard of points up to 1900-01-01T00:00:00Z";
+    let run = run.expect(0);
+    assert!(run.stderr.contains(warning), "{}", run.stderr);
 }

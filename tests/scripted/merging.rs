@@ -326,6 +326,26 @@ fn a_group_with_other_borders_than_planned_gets_no_points_that_are_outside() {
 }
 
 #[test]
+fn another_default_policy_than_in_the_backup_is_warned_of() {
+    let backup = Backup::of(vec![shard(3, 1, 1, &[point("a", "v", 1)])]);
+    let server = Server::new(Version::V1_8_10, vec![shard(9, 1, 1, &[])]);
+    let warning =
+        "'autogen' is the default retention policy of 'db' in the backup, and 'short' that of 'db'";
+    let run = server.merge(&backup, &["-dry-run"]).expect(0);
+    assert!(
+        !run.stdout.contains("default retention policy"),
+        "{}",
+        run.stdout
+    );
+    let other: fn(&mut Data) = |data| {
+        data.databases[0].default_retention_policy = "short".to_owned();
+    };
+    server.peer.change(|model| model.more = Some(other));
+    let run = server.merge(&backup, &["-dry-run"]).expect(0);
+    assert!(run.stdout.contains(warning), "{}", run.stdout);
+}
+
+#[test]
 fn a_shard_that_is_dropped_between_two_questions_makes_no_other_server() {
     let backup = Backup::of(vec![shard(3, 1, 1, &[point("a", "v", 1)])]);
     let other = Shard::new(Version::V1_8_10, "other", "autogen", 12);

@@ -88,6 +88,12 @@ const OF_DIFF: [(&str, &str); 4] = [
     ("3", "compared in part: what is damaged or missing is named"),
 ];
 
+/// What exit codes mean of serve.
+const OF_SERVE: [(&str, &str); 1] = [(
+    "0",
+    "ended by SIGHUP, Ctrl-C (SIGINT) or SIGTERM, all answers whole",
+)];
+
 /// What exit codes mean of all commands together, where diff has another meaning.
 const OF_ALL: [(&str, &str); 2] = [
     ("1", "failed; diff: different"),
@@ -100,6 +106,9 @@ const STOPPED: (&str, &str) = (
     "stopped by SIGHUP, Ctrl-C (SIGINT) or SIGTERM",
 );
 
+/// Exit codes of `serve`, which a first signal ends well.
+const SERVE_STOPPED: (&str, &str) = ("129, 130, 143", "stopped by a second of these signals");
+
 /// The exit codes of a command, or of all of them.
 fn exit_codes(command: Option<&str>) -> Vec<(&'static str, &'static str)> {
     let is_of = |commands: &[&str]| match command {
@@ -110,6 +119,7 @@ fn exit_codes(command: Option<&str>) -> Vec<(&'static str, &'static str)> {
     let codes = codes.filter(|(_, _, commands)| is_of(commands));
     let meanings: &[(&str, &str)] = match command {
         Some("diff") => &OF_DIFF,
+        Some("serve") => &OF_SERVE,
         Some(_) => &[],
         None => &OF_ALL,
     };
@@ -118,7 +128,11 @@ fn exit_codes(command: Option<&str>) -> Vec<(&'static str, &'static str)> {
         let own = meanings.find(|(other, _)| other == code);
         own.copied().unwrap_or((*code, *what))
     });
-    codes.chain([STOPPED]).collect()
+    let stopped = match command {
+        Some("serve") => SERVE_STOPPED,
+        _ => STOPPED,
+    };
+    codes.chain([stopped]).collect()
 }
 
 /// Whether a command is the program itself.

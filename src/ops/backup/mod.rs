@@ -38,10 +38,11 @@ use super::room::of_full_disk;
 use super::selection::ensure_series_found;
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::told;
+use crate::error::{Error, ErrorKind, told};
+use crate::influxd_dir::is_data_dir;
 use crate::progress::Event;
 use crate::repository::manifest;
-use crate::repository::{Layout, RunHeader, SetWriter};
+use crate::repository::{Layout, Location, RunHeader, SetWriter, hidden};
 use crate::retry::Server;
 use crate::shard::ShardPath;
 use crate::sizes::total;
@@ -105,6 +106,7 @@ fn make_set(
         started: Instant::now(),
         taken_over: AtomicUsize::new(0),
     };
+    ensure_not_of_influxd(&options.repository)?;
     if options.dry_run {
         return Ok(backup.describe(&backup.plan()?.shards));
     }
@@ -152,6 +154,23 @@ fn make_set(
     }
     let report = backup.commit(staging, metastore, selection, settled)?;
     Ok(backup.compare(report))
+}
+
+/// Refuses the data directory of an influxd, which somebody may take PATH for: shards would lie among
+/// its databases.
+fn ensure_not_of_influxd(repository: &Location) -> Result<(), Error> {
+    match repository.directory() {
+        // Whoever began there once may go on.
+        Some(path) if !hidden(path).exists() && is_data_dir(path) => Err(ErrorKind::Refused
+            .error(format!(
+                "{} is the data directory of an influxd",
+                path.display()
+            ))
+            .hint(
+                "PATH is where the backup goes; -metadir and -datadir name the directories of a stopped influxd",
+            )),
+        _ => Ok(()),
+    }
 }
 
 impl Backup<'_> {

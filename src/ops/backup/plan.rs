@@ -139,6 +139,10 @@ impl Backup<'_> {
         let absent = planned.iter().filter(|planned| !planned.held);
         warn_not_open(absent.map(|planned| &planned.shard), self.context);
         self.report_warm(&planned, &selection, &basis);
+        if let Some(bounds) = selection.bounds().filter(|_| planned.is_empty()) {
+            self.context
+                .warn(format!("the server has no shard of points {bounds}"));
+        }
         Ok(BackupPlan {
             metastore,
             selection,

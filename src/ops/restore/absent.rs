@@ -12,6 +12,7 @@ use crate::ops::{Shortfall, grouped};
 use crate::repository::{Catalog, Selection};
 use crate::shard::ShardPath;
 use crate::text::{first_of, name_list, plural};
+use crate::time::Bounds;
 
 impl Source {
     /// Counts shards that no set was asked for as missing, where the restore was asked for them by
@@ -127,7 +128,10 @@ impl Source {
 
     /// Says which databases are restored in part, or without a point, because the backup was made of
     /// others.
-    pub(super) fn report_left_empty(&self, context: Context<'_>) {
+    pub(super) fn report_left_empty(&self, bounds: Option<Bounds>, context: Context<'_>) {
+        if let Some(bounds) = bounds.filter(|_| self.chains.found.is_empty()) {
+            context.warn(format!("the backup has no shard of points {bounds}"));
+        }
         let restored: BTreeSet<&str> = self
             .chains
             .found

@@ -5,10 +5,12 @@ mod found_sets;
 mod open;
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::layout::Layout;
 use super::location::Location;
@@ -120,10 +122,16 @@ impl Catalog {
     ///
     /// [`ErrorKind::NoBackup`] where there is no such directory; when it cannot be listed.
     pub(crate) fn read_past_all(location: &Location) -> Result<(Self, Vec<UnreadableFile>)> {
-        match location.directory() {
-            Some(path) if !path.is_dir() => Err(no_directory(path).into()),
-            _ => Self::of(location.store()?),
+        if let Some(path) = location.directory() {
+            match fs::metadata(path) {
+                Ok(found) if found.is_dir() => {}
+                Err(error) if !is_absence(&error) => {
+                    return Err(error).with_context(|| format!("reading {}", path.display()));
+                }
+                _ => return Err(no_directory(path).into()),
+            }
         }
+        Self::of(location.store()?)
     }
 
     /// As [`Catalog::read_past_all`], of any store.
@@ -304,6 +312,13 @@ impl Catalog {
             .map(String::as_str)
             .filter(move |name| legacy(name) || manifest::is_shard_file(name))
     }
+}
+
+/// Whether an error says that there is no such file: where a folder above must not be looked into,
+/// nobody knows.
+fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 /// That there is no such directory; a set's name in its place is the usual mistake.

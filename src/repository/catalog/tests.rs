@@ -413,3 +413,15 @@ fn what_an_unfinished_commit_named_is_no_file_of_a_backup_but_where_a_record_or_
         ["a.autogen.00010.00", "a.autogen.00012.00", "meta.00"]
     );
 }
+
+#[test]
+fn a_directory_that_cannot_be_looked_at_is_not_said_to_be_absent() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("loop");
+    std::os::unix::fs::symlink(&place, &place).unwrap();
+    let error = Catalog::read_past_all(&place.as_path().into()).unwrap_err();
+    assert_eq!(kind_of(&error), ErrorKind::Failed);
+    assert!(format!("{error:#}").contains("reading "), "{error:#}");
+    let error = Catalog::read_past_all(&directory.path().join("none").as_path().into());
+    assert_eq!(kind_of(&error.unwrap_err()), ErrorKind::NoBackup);
+}

@@ -146,7 +146,7 @@ impl Live<'_> {
                 Ok(((source, targets, planned), sets))
             })?;
         source.report_missing(&catalog, &selection, context)?;
-        source.report_left_empty(context);
+        source.report_left_empty(self.what.bounds(), context);
         source.report_regrouping(self.what, context)?;
         source.warn_of_expired(self.what, context)?;
         let server_metastore = self.metastore()?;

@@ -153,7 +153,7 @@ pub(super) fn plan(
         source.report_missing(catalog, &selection, context)?;
         source.report_regrouping(&options.what, context)?;
         if options.warns_of_result {
-            source.report_left_empty(context);
+            source.report_left_empty(options.what.bounds(), context);
             // Else the policies are those that the target has.
             if metastore.is_some() {
                 source.warn_of_expired(&options.what, context)?;

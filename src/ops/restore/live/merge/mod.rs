@@ -34,6 +34,7 @@ use crate::ops::restore::report::{MergeReport, MergedShard, RestoreReport};
 use crate::ops::restore::source::{Source, planned, sets_of};
 use crate::ops::server_shards::ShardAsker;
 use crate::progress::Event;
+use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::{name_list, plural};
 use plan::{NEW, into, is_new, span};
@@ -77,11 +78,12 @@ pub(super) fn restore_into_database(
             Ok(((source, planned), sets))
         })?;
     source.report_missing(&catalog, &selection, context)?;
-    source.report_left_empty(context);
+    source.report_left_empty(live.what.bounds(), context);
     let ready = merge.ready(catalog, source, planned)?;
     run.ensure_same_server(live, &ready.server_metastore)?;
     live.report_left_out(&ready.source, &ready.shards)?;
     merge.warn_subscriptions(&ready);
+    merge.warn_default_policy(&ready);
     let merged = ready.targets.iter().map(MergedShard::of);
     let mut report = RestoreReport {
         merge: Some(MergeReport {
@@ -134,6 +136,36 @@ impl Merge<'_, '_> {
         }
     }
 
+    /// Warns where queries that name no policy find other points than they did where the backup is
+    /// of.
+    fn warn_default_policy(&self, ready: &Ready) {
+        let what = self.live.what;
+        let Some(target) = ready.targets.first() else {
+            return;
+        };
+        let source = what.database.as_deref().unwrap_or(&target.path.database);
+        let (Some(old), Some(new)) = (
+            ready.source.data.database(source),
+            ready.server_metastore.database(&target.path.database),
+        ) else {
+            return;
+        };
+        let of_default = ShardPath {
+            database: source.into(),
+            retention_policy: old.default_retention_policy.as_str().into(),
+            id: 0,
+        };
+        let of_default = what.target(&of_default, 0).retention_policy;
+        let is_brought = |target: &TargetShard| target.path.retention_policy == of_default;
+        if new.default_retention_policy != *of_default && ready.targets.iter().any(is_brought) {
+            self.live.context.warn(format!(
+                "'{of_default}' is the default retention policy of '{source}' in the backup, and '{}' that of '{}' on the server: \
+                 queries that name no policy do not find what comes into '{of_default}'",
+                new.default_retention_policy, target.path.database
+            ));
+        }
+    }
+
     /// Tells what would be done.
     fn describe(&self, ready: &Ready) {
         let (context, address) = (self.live.context, self.live.client.address());
@@ -172,8 +204,10 @@ impl Merge<'_, '_> {
                 interrupted.done.iter().copied().collect(),
             ),
         };
+        let lacks = report.missing.len();
         let merged = self.bring_in(ready, &journal, &done, report);
-        if merged.is_err() || !report.missing.is_empty() {
+        // What the backup lacks, no other run brings.
+        if merged.is_err() || report.missing.len() > lacks {
             let next = if journal.is_kept() {
                 "with -resume, the same command goes on where this stopped"
             } else {
