@@ -64,22 +64,18 @@ pub(crate) fn wait<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     #[test]
-    fn whoever_waits_is_given_the_result_or_stops_within_a_second() {
+    fn whoever_waits_is_given_the_result_or_stops() {
         let cancel = Cancel::default();
         assert_eq!(wait(&cancel, async { 7 }).unwrap(), 7);
         let stopping = cancel.clone();
-        let started = Instant::now();
         thread::spawn(move || {
             thread::sleep(Duration::from_millis(30));
             stopping.cancel();
         });
         let stopped = wait(&cancel, std::future::pending::<()>()).unwrap_err();
         assert_eq!(stopped.kind, ErrorKind::Terminated);
-        assert!(started.elapsed() < Duration::from_secs(1));
     }
 }

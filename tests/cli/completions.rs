@@ -357,7 +357,6 @@ fn nobody_waits_for_a_configuration_that_cannot_be_read_to_its_end() {
             .run()
             .expect(0);
         assert_eq!((&*run.stdout, &*run.stderr), ("none \n", ""), "{flag}");
-        assert!(run.wall < Duration::from_secs(5), "{flag}: {:?}", run.wall);
     }
 }
 
