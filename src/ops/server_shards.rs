@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 
 use super::backup::{
-    EMPTY_TARS, EmptyTar, FirstByte, IN_A_ROW, NextStep, OnDownload, Proof, Rule, is_gone_from,
-    is_of_server,
+    EMPTY_TARS, EmptyTar, FirstByte, IN_A_ROW, NextStep, OnDownload, Proof, Rule, SILENT,
+    is_gone_from, is_of_server,
 };
 use super::members::TarStop;
 use super::patient_client::open_shards;
@@ -26,10 +26,6 @@ use crate::shard::ShardPath;
 use crate::shard_tar::Ending;
 use crate::time;
 use crate::wire::{Dialect, Request};
-
-/// Why nothing came, where the server closed without a byte.
-const SILENT: &str = "the server closed the connection without an answer (shard busy or \
-                      unreadable; see the server's log)";
 
 /// The shards that a server has open.
 pub(super) struct OpenShards {

@@ -1084,7 +1084,10 @@ impl<'a> Runs<'a> {
         {
             log.count("backups that resumed");
         }
-        if run.stderr.contains("closed without an answer") {
+        if run
+            .stderr
+            .contains("closed the connection without an answer")
+        {
             log.count("backups that saw silence");
         }
     }

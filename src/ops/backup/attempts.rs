@@ -19,8 +19,8 @@ use crate::retry::Attempts;
 use crate::wire::Dialect;
 
 /// Why nothing came, where the server closed without a byte.
-const SILENT: &str =
-    "the server closed without an answer: busy with the shard, or failing; its log says which";
+pub(crate) const SILENT: &str = "the server closed the connection without an answer (shard busy or \
+                                 unreadable; see the server's log)";
 
 /// What earlier attempts at a shard taught.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -49,6 +49,7 @@ use crate::sizes::total;
 use crate::text::{plural, size};
 use crate::time;
 use crate::tsm::sought_series::SoughtSeries;
+pub(super) use attempts::SILENT;
 use attempts::ShardAttempts;
 use commit::SettledShard;
 use download::Attempted;
