@@ -220,6 +220,32 @@ fn a_server_that_never_closes_an_upload_is_left_and_found_to_hold_it() {
 }
 
 #[test]
+fn a_shard_that_is_not_sent_back_is_asked_for_again_and_not_sent_again() {
+    let asked = |fixture: &LiveRestore| {
+        let seen = fixture.proxy.seen().into_iter();
+        seen.filter(|(ask, _)| *ask == Ask::Shard(3)).count()
+    };
+    // The first question is whether it is empty.
+    let silent = |times: usize| {
+        LiveRestore::new(move |ask, nth| {
+            let is_silent = ask == Ask::Shard(3) && (1..=times).contains(&nth);
+            is_silent.then_some(Spoil::Cut(0, End::Fin))
+        })
+    };
+    let fixture = silent(2);
+    fixture.restore(&["-retries", "3"]).expect(0);
+    assert_eq!((asked(&fixture), fixture.uploads(3).len()), (4, 1));
+    fixture.expect_all();
+
+    let fixture = silent(4);
+    let run = fixture.restore(&["-retries", "2"]).expect(3);
+    let said = "does not send the shard back";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    assert_eq!((asked(&fixture), fixture.uploads(3).len()), (4, 1));
+    fixture.resume();
+}
+
+#[test]
 fn an_import_that_is_refused_twice_is_made_the_third_time() {
     let fixture = LiveRestore::new(|ask, nth| {
         (ask == Ask::Import && nth < 2).then(|| Spoil::Swallow(REFUSAL.to_vec()))

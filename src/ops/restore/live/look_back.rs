@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::BufReader;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use thiserror::Error;
 
 use super::filtered::{FilteredFiles, Sent, sent};
 use super::parts::UploadShard;
 use super::target::Live;
 use crate::client::Reply;
-use crate::retry::{self, Attempts};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, ShardTarReader, TarError};
 use crate::tsm::generation;
@@ -30,6 +30,19 @@ pub(super) enum OnServer {
     Compacted,
     /// Files that were not sent, and not all that were.
     Other,
+}
+
+/// The server sent nothing of a shard that can be an answer. To ask for it again may help, to send it
+/// again does not.
+#[derive(Debug, Clone, Copy, Error)]
+#[error("the server does not send the shard back")]
+pub(super) struct NotSentBack;
+
+impl NotSentBack {
+    /// Whether that is why an attempt failed.
+    pub(super) fn is_cause_of(error: &anyhow::Error) -> bool {
+        error.is::<Self>()
+    }
 }
 
 /// What a shard of a server has to have.
@@ -79,28 +92,23 @@ impl Live<'_> {
     }
 
     /// The files that the server has of the shard, with sizes and CRC-32.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSentBack`] where it sends nothing that can be an answer: one that was just put in place
+    /// may be closed for a moment. Else what is wrong with the answer.
     pub(super) fn files_on_server(
         &self,
         shard: &UploadShard<'_>,
         holds: Holds,
     ) -> Result<Vec<(String, u64, u32)>> {
-        let mut attempts = Attempts::default();
-        loop {
-            let reply = self.client.request(&Request::Shard {
-                id: shard.path.id,
-                since: None,
-            })?;
-            let files = sums(reply, &shard.path)?;
-            let is_answer = |files: &Vec<_>| holds == Holds::Anything || !files.is_empty();
-            if let Some(files) = files.filter(is_answer) {
-                return Ok(files);
-            }
-            // A shard that was just put in place may be closed for a moment.
-            let wait = attempts
-                .failed(self.options.retries)
-                .context("the server does not send the shard back")?;
-            retry::pause(wait, self.context.cancel)?;
-        }
+        let reply = self.client.request(&Request::Shard {
+            id: shard.path.id,
+            since: None,
+        })?;
+        let files = sums(reply, &shard.path)?;
+        let is_answer = |files: &Vec<_>| holds == Holds::Anything || !files.is_empty();
+        Ok(files.filter(is_answer).ok_or(NotSentBack)?)
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use super::filtered::{FilteredFiles, sent};
 use super::journal::LiveJournal;
-use super::look_back::OnServer;
+use super::look_back::{NotSentBack, OnServer};
 use super::parts::UploadShard;
 use super::target::Live;
 use crate::cancel::Cancel;
@@ -37,6 +37,15 @@ pub(crate) struct Uploaded {
     pub spoiled: bool,
 }
 
+/// The attempts at a shard that failed.
+#[derive(Debug, Default)]
+pub(super) struct UploadAttempts {
+    /// To bring it to the server.
+    upload: Attempts,
+    /// To have it sent back.
+    look_back: Attempts,
+}
+
 /// What follows a failed attempt at a shard.
 pub(super) enum AfterFailure {
     /// Another, after so long.
@@ -52,13 +61,15 @@ struct UploadJob<'a> {
     shard: &'a UploadShard<'a>,
     /// What of its parts is sent in another form, once that is made.
     filtered: Option<Vec<FilteredFiles>>,
-    attempts: Attempts,
+    attempts: UploadAttempts,
     /// An earlier run had it whole on the server.
     was_done: bool,
     /// An earlier attempt, or run, may have left something.
     again: bool,
     /// All of it was sent before, and the server took its time with it and closed.
     sent: bool,
+    /// It was sent in this or the last attempt, and only the answer to what the server has is owed.
+    is_to_read_back: bool,
     /// All of it was found on the server.
     read_back: bool,
     /// When the first attempt was made.
@@ -85,10 +96,11 @@ impl Live<'_> {
             jobs.push(UploadJob {
                 shard,
                 filtered: None,
-                attempts: Attempts::default(),
+                attempts: UploadAttempts::default(),
                 was_done,
                 again: done.is_some(),
                 sent: was_done,
+                is_to_read_back: false,
                 read_back: false,
                 started: None,
             });
@@ -134,9 +146,11 @@ impl Live<'_> {
             Ok(()) => return Turn::Done(Ok(self.uploaded(&job, started))),
             Err(error) => error,
         };
+        let is_to_ask = NotSentBack::is_cause_of(&error);
         match self.after_failure(&shard.path, error, &mut job.attempts, started, stop) {
             AfterFailure::Later(wait) => {
-                job.again = true;
+                job.again |= !is_to_ask;
+                job.is_to_read_back &= is_to_ask;
                 Turn::Later(job, wait)
             }
             AfterFailure::Stop(error) => Turn::Done(Err(error)),
@@ -149,7 +163,7 @@ impl Live<'_> {
         &self,
         path: &ShardPath,
         error: anyhow::Error,
-        attempts: &mut Attempts,
+        attempts: &mut UploadAttempts,
         started: Instant,
         stop: &Cancel,
     ) -> AfterFailure {
@@ -157,6 +171,10 @@ impl Live<'_> {
             return AfterFailure::Stop(error);
         }
         let (kind, reason) = (kind_of(&error), told(&error));
+        let attempts = match NotSentBack::is_cause_of(&error) {
+            true => &mut attempts.look_back,
+            false => &mut attempts.upload,
+        };
         if kind != ErrorKind::Refused
             && let Some(wait) = attempts.failed(self.options.retries)
         {
@@ -220,44 +238,50 @@ impl Live<'_> {
             job.read_back = true;
             return Ok(());
         }
-        if job.again {
-            // Nobody knows how far the attempt before came.
-            self.clear(shard)?;
+        if !job.is_to_read_back {
+            if job.again {
+                // Nobody knows how far the attempt before came.
+                self.clear(shard)?;
+                job.again = false;
+            }
+            // A second upload beside a first hides fields that only the second has, on servers with a
+            // tsi1 index; so does one beside what somebody wrote, and it takes the place of files of
+            // the same name.
+            match self.look_back(shard, filtered)? {
+                OnServer::All => {
+                    job.read_back = true;
+                    return Ok(());
+                }
+                OnServer::Nothing => {}
+                OnServer::Compacted if job.sent => {
+                    self.warn_not_compared(shard);
+                    return Ok(());
+                }
+                OnServer::Part(absent) => {
+                    return Err(spoiled(&format!(
+                        "the server took in a part of it, but not {absent}"
+                    )));
+                }
+                OnServer::Compacted | OnServer::Other => {
+                    return Err(spoiled(
+                        "somebody has written to it since the database was made (stop that, so that it is not lost)",
+                    ));
+                }
+            }
+            self.send(catalog, shard, filtered)?;
+            (job.sent, job.is_to_read_back) = (true, true);
         }
-        // A second upload beside a first hides fields that only the second has, on servers with a
-        // tsi1 index; so does one beside what somebody wrote, and it takes the place of files of
-        // the same name.
+        if self.options.verify {
+            job.read_back = self.read_back(shard, filtered)?;
+        }
+        Ok(())
+    }
+
+    /// Compares what the server has with what it was sent. Whether it could be: not where a
+    /// compaction was faster.
+    fn read_back(&self, shard: &UploadShard<'_>, filtered: &[FilteredFiles]) -> Result<bool> {
         match self.look_back(shard, filtered)? {
-            OnServer::All => {
-                job.read_back = true;
-                return Ok(());
-            }
-            OnServer::Nothing => {}
-            OnServer::Compacted if job.sent => {
-                self.warn_not_compared(shard);
-                return Ok(());
-            }
-            OnServer::Part(absent) => {
-                return Err(spoiled(&format!(
-                    "the server took in a part of it, but not {absent}"
-                )));
-            }
-            OnServer::Compacted | OnServer::Other => {
-                return Err(spoiled(
-                    "somebody has written to it since the database was made (stop that, so that it is not lost)",
-                ));
-            }
-        }
-        self.send(catalog, shard, filtered)?;
-        job.sent = true;
-        if !self.options.verify {
-            return Ok(());
-        }
-        match self.look_back(shard, filtered)? {
-            OnServer::All => {
-                job.read_back = true;
-                Ok(())
-            }
+            OnServer::All => Ok(true),
             OnServer::Nothing => bail!("the server holds none of it although it was sent"),
             OnServer::Part(absent) => {
                 bail!("the server does not hold {absent} although it was sent")
@@ -267,7 +291,7 @@ impl Live<'_> {
             }
             OnServer::Compacted => {
                 self.warn_not_compared(shard);
-                Ok(())
+                Ok(false)
             }
         }
     }

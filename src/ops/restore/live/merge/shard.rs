@@ -14,9 +14,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::super::filtered::{FilteredFiles, Sent, sent};
 use super::super::journal::LiveJournal;
-use super::super::look_back::Holds;
+use super::super::look_back::{Holds, NotSentBack};
 use super::super::parts::UploadShard;
-use super::super::upload::AfterFailure;
+use super::super::upload::{AfterFailure, UploadAttempts};
 use super::announce::{FieldPoints, write_lines};
 use super::names::{Distance, LiveNames};
 use super::plan::{NEW, into, span};
@@ -34,7 +34,6 @@ use crate::ops::restore::report::MergedShard;
 use crate::ops::server_shards::{ShardAnswer, ShardAsker};
 use crate::progress::Event;
 use crate::repository::Catalog;
-use crate::retry::Attempts;
 use crate::shard::ShardPath;
 use crate::shard_tar::Ending;
 use crate::text::plural;
@@ -51,13 +50,16 @@ pub(super) struct MergeJob<'a> {
     filtered: Option<Vec<FilteredFiles>>,
     /// A point of each of its fields, once they are known.
     points: Option<FieldPoints>,
-    attempts: Attempts,
+    attempts: UploadAttempts,
     /// The server's shard is open. One of a group that influxd made ahead of its time is not there
     /// until somebody writes to it.
     is_open: bool,
     /// An earlier attempt, or run, may have left something.
     again: bool,
     points_written: u64,
+    /// The files that the server had before it was sent its own, while only the answer to what it has
+    /// now is owed.
+    to_read_back: Option<LiveNames>,
     is_read_back: bool,
     started: Option<Instant>,
 }
@@ -95,9 +97,10 @@ impl<'a> MergeJob<'a> {
             filtered: None,
             points: None,
             is_open,
-            attempts: Attempts::default(),
+            attempts: UploadAttempts::default(),
             again,
             points_written: 0,
+            to_read_back: None,
             is_read_back: false,
             started: None,
         }
@@ -125,9 +128,13 @@ impl Merge<'_, '_> {
             Err(error) => error,
         };
         let live = self.live;
+        let is_to_ask = NotSentBack::is_cause_of(&error);
         match live.after_failure(&job.shard.path, error, &mut job.attempts, started, stop) {
             AfterFailure::Later(wait) => {
-                job.again = true;
+                if !is_to_ask {
+                    job.again = true;
+                    job.to_read_back = None;
+                }
                 Turn::Later(job, wait)
             }
             AfterFailure::Stop(error) => Turn::Done(Err(error)),
@@ -166,6 +173,10 @@ impl Merge<'_, '_> {
         let filtered = live.filtered(catalog, &job.shard, &mut job.filtered)?;
         if sent(&job.shard, filtered).next().is_none() {
             job.is_read_back = true;
+            return Ok(());
+        }
+        if let Some(before) = &job.to_read_back {
+            job.is_read_back = self.read_back(&job.shard, filtered, before)?;
             return Ok(());
         }
         let points = match &mut job.points {
@@ -208,7 +219,8 @@ impl Merge<'_, '_> {
         job.shard.set_names(names);
         live.send(catalog, &job.shard, filtered)?;
         if live.options.verify {
-            job.is_read_back = self.read_back(&job.shard, filtered, &on_server.names)?;
+            let before = job.to_read_back.insert(on_server.names);
+            job.is_read_back = self.read_back(&job.shard, filtered, before)?;
         }
         Ok(())
     }
