@@ -218,18 +218,25 @@ impl ShardStore for LocalShards {
         let _change = self.change.write().unwrap_or_else(PoisonError::into_inner);
         let directory = shard_dir(&self.datadir, shard);
         let ownership = Ownership::below(&self.datadir)?;
+        for name in &names {
+            ownership
+                .apply(&folder.path().join(name), false)
+                .with_context(|| format!("setting owner and mode of {name}"))?;
+        }
+        // What belongs to the files that go away goes first, and lastingly. A crash after that
+        // leaves old files whose deleted points are back, until the upload is repeated. The other
+        // way round, old deletes would apply to new files, and influxd would remove their points.
+        // No name avoids both: each file and its tombstone would have to change in one step. An
+        // index that is built anew is right with old files and with new ones.
         if !names.is_empty() {
-            // First: an index that is built anew is right whether or not the files come.
             reset_index(&directory, &ownership)?;
         }
         for name in &names {
-            let (from, to) = (folder.path().join(name), directory.join(name));
-            ownership
-                .apply(&from, false)
-                .with_context(|| format!("setting owner and mode of {name}"))?;
-            durable::rename(&from, &to)?;
-            // A tombstone was written for the file that went away, not for the one that came.
-            durable::remove_if_there(&to.with_extension("tombstone"))?;
+            durable::remove_if_there(&directory.join(name).with_extension("tombstone"))?;
+        }
+        durable::sync_dir(&directory)?;
+        for name in &names {
+            durable::rename(&folder.path().join(name), &directory.join(name))?;
         }
         durable::sync_dir(&directory)?;
         Ok(names.len())

@@ -1,7 +1,7 @@
 //! Runs that are killed or stopped, and disks that say no: what is left, and that the next run puts
 //! it right.
 //!
-//! A real influxd is needed by all modules but `copying`, `exporting` and `failpoints`.
+//! A real influxd is needed by all modules but `copying`, `exporting`, `failpoints` and `uploading`.
 
 // Copies of sets that are killed or fail at each step.
 mod copying;
@@ -19,6 +19,8 @@ mod restore_faults;
 mod restore_unpacking;
 // Backups killed at random, for some seconds or for as long as is asked for; see there.
 mod soak;
+// Uploads to a service that is killed at each step.
+mod uploading;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -36,6 +36,11 @@ pub struct Ended {
 impl Serving {
     /// Serves `root/meta` and `root/data` on a free port; the log is `root/serve.log`.
     pub fn start(root: &Path, flags: &[&str]) -> Self {
+        Self::start_failing(root, flags, "")
+    }
+
+    /// As [`Serving::start`], with the failpoint of that value.
+    pub fn start_failing(root: &Path, flags: &[&str], failpoint: &str) -> Self {
         let log = root.join("serve.log");
         let file = File::create(&log).expect("making the log");
         let child = Command::new(env!("CARGO_BIN_EXE_snap"))
@@ -46,6 +51,7 @@ impl Serving {
             .arg(root.join("data"))
             .args(["-bind", "127.0.0.1:0"])
             .args(flags)
+            .env("SNAP_FAILPOINT", failpoint)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle on the log"))
             .stderr(file)
