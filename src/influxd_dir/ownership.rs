@@ -1,14 +1,15 @@
 //! Owner and mode of new files.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
 
 use super::layout::nearest_existing;
+use crate::io::durable;
 use crate::io::open::open_regular;
 
 /// Whose new files are to be and who may read them, taken from the directory they go to.
@@ -81,25 +82,27 @@ impl Ownership {
         }
     }
 
-    /// Makes a directory and those above it; those it made get owner and mode.
+    /// Makes a directory and those above it; those it made get owner and mode, and their names last.
     ///
     /// # Errors
     ///
     /// When one cannot be made.
     pub(crate) fn create_dirs(&self, path: &Path) -> Result<()> {
-        let absent: Vec<&Path> = path
-            .ancestors()
-            .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
-            .collect();
-        for directory in absent.into_iter().rev() {
-            match DirBuilder::new().mode(0o700).create(directory) {
-                // Made meanwhile, by another thread or by somebody else: theirs to look after.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                made => made.with_context(|| format!("creating {}", directory.display()))?,
-            }
-            self.apply(directory, true)
-                .with_context(|| format!("setting owner and mode of {}", directory.display()))?;
-        }
-        Ok(())
+        durable::create_dirs(path, |made| self.apply_to_dir(made))
+    }
+
+    /// As [`Ownership::create_dirs`], where the names need not last, or are synced later with
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be made.
+    pub(crate) fn create_unsynced_dirs(&self, path: &Path) -> Result<()> {
+        durable::create_unsynced_dirs(path, |made| self.apply_to_dir(made)).map(drop)
+    }
+
+    fn apply_to_dir(&self, made: &Path) -> Result<()> {
+        self.apply(made, true)
+            .with_context(|| format!("setting owner and mode of {}", made.display()))
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::io::durable::{claim_private_dir, is_lacking};
+use crate::io::durable::{claim_passing_dir, is_lacking};
 
 /// How the names of the folders begin, one a request.
 const REQUEST: &str = "request-";
@@ -57,7 +57,7 @@ fn lock_parent(parent: &Path) -> Result<File> {
     // Each round but the last, somebody removed it in between.
     for _ in 0..1000 {
         // The data directory may be another user's.
-        claim_private_dir(parent)?;
+        claim_passing_dir(parent)?;
         if let Some(lock) = lock_if_there(parent)? {
             return Ok(lock);
         }

@@ -1,5 +1,6 @@
 //! The shards of an influxd that does not run: snapshots of their files, and files put into them.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -194,6 +195,7 @@ impl ShardStore for LocalShards {
     fn create(&self, shards: &[ShardPath]) -> Result<()> {
         let tsi1 = uses_tsi1(&self.datadir);
         let ownership = Ownership::below(&self.datadir)?;
+        let mut policies = BTreeSet::new();
         for shard in shards {
             ensure_inside(shard)?;
             let directory = shard_dir(&self.datadir, shard);
@@ -203,13 +205,19 @@ impl ShardStore for LocalShards {
                 "{} is there already and holds something",
                 directory.display()
             );
-            ownership.create_dirs(&directory)?;
+            let policy = durable::directory_of(&directory);
+            ownership.create_dirs(policy)?;
+            ownership.create_unsynced_dirs(&directory)?;
             if tsi1 {
-                ownership.create_dirs(&directory.join("index"))?;
+                ownership.create_unsynced_dirs(&directory.join("index"))?;
             }
             durable::sync_dir(&directory)?;
+            policies.insert(policy.to_owned());
         }
-        Ok(())
+        // Each once, however many shards it has.
+        policies
+            .iter()
+            .try_for_each(|policy| durable::sync_dir(policy))
     }
 
     fn replace(&self, shard: &ShardPath, tar: &mut dyn Read) -> Result<usize> {
@@ -303,7 +311,7 @@ fn of_upload(error: TarError) -> anyhow::Error {
 }
 
 /// Makes influxd build a shard's index and field list anew at its next start: it trusts those it
-/// finds.
+/// finds. The shard's directory is to be synced then.
 fn reset_index(directory: &Path, ownership: &Ownership) -> Result<()> {
     for name in ["fields.idx", "fields.idxl"] {
         durable::remove_if_there(&directory.join(name))?;
@@ -311,7 +319,7 @@ fn reset_index(directory: &Path, ownership: &Ownership) -> Result<()> {
     let index = directory.join("index");
     if index.is_dir() {
         fs::remove_dir_all(&index).with_context(|| format!("removing {}", index.display()))?;
-        ownership.create_dirs(&index)?;
+        ownership.create_unsynced_dirs(&index)?;
     }
     Ok(())
 }

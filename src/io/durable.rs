@@ -36,25 +36,63 @@ const UNFINISHED: &str = ".snap-";
 /// After how many bytes of a file the system is told to begin writing them to the disk.
 const WRITE_BACK: u64 = 4 << 20;
 
-/// Makes a directory, and those above it, for the owner alone. Where something else has the name,
-/// or a link to a directory, it is refused: what is written and cleared away there would lie
-/// elsewhere.
+/// Makes a directory, and those above it, for the owner alone, and makes their names last. Where
+/// something else has the name, or a link to a directory, it is refused: what is written and
+/// cleared away there would lie elsewhere.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Refused`] for what is no directory, and those of the system.
 pub(crate) fn create_private_dir(path: &Path) -> Result<()> {
     refuse_stranger(path, None)?;
-    let create = || {
-        step("create", path)?;
-        match DirBuilder::new().recursive(true).mode(0o700).create(path) {
-            // Somebody made it at the same time. It may be gone again, which who uses it will see.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            made => made,
-        }
-    };
-    create().map_err(|error| not_created(path, error))?;
+    create_dirs(path, |_| Ok(()))?;
     Ok(refuse_stranger(path, None)?)
+}
+
+/// Makes a directory and those above it that are not there, and makes their names last. `prepare`
+/// is handed each that was made, which is for the owner alone until then.
+///
+/// # Errors
+///
+/// Those of `prepare` and of the system.
+pub(crate) fn create_dirs(path: &Path, prepare: impl Fn(&Path) -> Result<()>) -> Result<()> {
+    for made in create_unsynced_dirs(path, prepare)? {
+        sync_dir(directory_of(&made))?;
+    }
+    Ok(())
+}
+
+/// As [`create_dirs`], where the names need not last, or are synced later with others: those that
+/// were made, the outermost first.
+///
+/// # Errors
+///
+/// Those of [`create_dirs`].
+pub(crate) fn create_unsynced_dirs(
+    path: &Path,
+    prepare: impl Fn(&Path) -> Result<()>,
+) -> Result<Vec<PathBuf>> {
+    let absent = path
+        .ancestors()
+        .take_while(|above| !above.as_os_str().is_empty() && !above.exists());
+    let mut absent: Vec<PathBuf> = absent.map(Path::to_owned).collect();
+    absent.reverse();
+    let mut made = Vec::new();
+    for directory in absent {
+        let create = || {
+            step("create", &directory)?;
+            DirBuilder::new().mode(0o700).create(&directory)
+        };
+        match create() {
+            // Made meanwhile, by another thread or by somebody else: theirs to look after. It may
+            // be gone again, which who uses it will see.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            created => created.map_err(|error| not_created(path, error))?,
+        }
+        prepare(&directory)?;
+        made.push(directory);
+    }
+    Ok(made)
 }
 
 /// That a directory cannot be made, with what stands in the way: something of the folders above.
@@ -92,8 +130,24 @@ fn not_created(path: &Path, error: io::Error) -> anyhow::Error {
 ///
 /// [`ErrorKind::Refused`] for another user's directory, and those of [`create_private_dir`].
 pub(crate) fn claim_private_dir(path: &Path) -> Result<()> {
-    refuse_stranger(path, Some(rustix::process::geteuid().as_raw()))?;
-    create_private_dir(path)
+    claim(path, || create_dirs(path, |_| Ok(())))
+}
+
+/// As [`claim_private_dir`], for what goes with the run: its name need not last.
+///
+/// # Errors
+///
+/// Those of [`claim_private_dir`].
+pub(crate) fn claim_passing_dir(path: &Path) -> Result<()> {
+    claim(path, || create_unsynced_dirs(path, |_| Ok(())).map(drop))
+}
+
+fn claim(path: &Path, create: impl FnOnce() -> Result<()>) -> Result<()> {
+    let user = Some(rustix::process::geteuid().as_raw());
+    refuse_stranger(path, user)?;
+    create()?;
+    // Somebody else may have made it just then.
+    Ok(refuse_stranger(path, user)?)
 }
 
 /// Refuses what has the name and is no directory, or not this user's.
@@ -265,15 +319,19 @@ fn named(path: &Path) -> String {
 }
 
 /// Makes what happened to the names in a directory last. File systems that cannot do so for a
-/// directory, as some of network storage, keep names in their own way: [`can_sync_dir`] tells.
+/// directory, as some of network storage, keep names in their own way: [`can_sync_dir`] tells. So it
+/// is for who may make names in a directory, and not read it.
 pub(crate) fn sync_dir(path: &Path) -> Result<()> {
     can_sync_dir(path).map(drop)
 }
 
-/// As [`sync_dir`], and says whether the file system can.
+/// As [`sync_dir`], and says whether that can be.
 pub(crate) fn can_sync_dir(path: &Path) -> Result<bool> {
+    let directory = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
+        opened => opened.with_context(|| format!("syncing {}", path.display()))?,
+    };
     let sync = || {
-        let directory = File::open(path)?;
         step_of("sync", "dir-sync", path)?;
         directory.sync_all()
     };
@@ -519,6 +577,28 @@ mod tests {
 
     use super::*;
     use crate::error::kind_of;
+
+    #[test]
+    fn only_directories_that_are_made_are_prepared_the_outermost_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let prepared = std::cell::RefCell::new(Vec::new());
+        let prepare = |made: &Path| {
+            prepared.borrow_mut().push(made.to_owned());
+            Ok(())
+        };
+        create_dirs(&at("a/b"), prepare).unwrap();
+        assert_eq!(prepared.take(), [at("a"), at("a/b")]);
+        let made = create_unsynced_dirs(&at("a/b/c/d"), prepare).unwrap();
+        assert_eq!(made, [at("a/b/c"), at("a/b/c/d")]);
+        assert_eq!(prepared.take(), made);
+        create_dirs(&at("a/b/c/d"), prepare).unwrap();
+        assert!(prepared.take().is_empty());
+
+        fs::write(at("file"), "").unwrap();
+        let error = create_dirs(&at("file/below/it"), prepare).unwrap_err();
+        assert!(error.to_string().contains("is a file, not a directory"));
+    }
 
     #[test]
     fn a_folder_of_our_own_is_no_link_no_file_and_where_others_may_write_no_other_users() {

@@ -43,7 +43,7 @@ impl UnpackDir<'_> {
         }
         let path = self.path.join(name);
         if let Some(parent) = path.parent() {
-            self.ownership.create_dirs(parent)?;
+            self.ownership.create_unsynced_dirs(parent)?;
         }
         let mut options = durable::private_file();
         let file = options.read(true).truncate(true).open(&path);

@@ -69,9 +69,9 @@ impl Regrouping<'_> {
         let directories = (0..self.targets.len()).map(|nth| staging.prepared(first + nth));
         let directories: Vec<PathBuf> = directories.collect();
         for directory in &directories {
-            ownership.create_dirs(directory)?;
+            ownership.create_unsynced_dirs(directory)?;
             if target::wants_tsi1(options) {
-                ownership.create_dirs(&directory.join("index"))?;
+                ownership.create_unsynced_dirs(&directory.join("index"))?;
             }
         }
         let mut parts = self.parts(&directories);

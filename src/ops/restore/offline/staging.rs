@@ -24,6 +24,9 @@ use crate::shard::ShardPath;
 /// The folder's name.
 pub(crate) const STAGING: &str = ".snap-restore";
 
+/// The name in a hidden folder of the one in which shards are prepared.
+pub(super) const PREPARED: &str = "new";
+
 /// The journal's name in the folder of a restore.
 const JOURNAL: &str = "journal.json";
 
@@ -128,7 +131,7 @@ impl ShardStaging {
 
     /// Where a shard is prepared.
     pub(super) fn prepared(&self, index: usize) -> PathBuf {
-        self.0[index].join("new").join(folder(index))
+        self.0[index].join(PREPARED).join(folder(index))
     }
 
     /// Where what it replaces is kept.

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::options::RestoreOptions;
 use super::room::ensure_room_to_rewrite;
-use super::staging::ShardStaging;
+use super::staging::{PREPARED, ShardStaging};
 use super::target;
 use crate::cancel::Cancel;
 use crate::context::Context;
@@ -51,9 +51,13 @@ impl Unpacker<'_> {
     ///
     /// When one is damaged or cannot be written, and when a stop was asked for.
     pub(super) fn unpack(&self, planned: Vec<PlannedShard>) -> Result<(Vec<CheckedShard>, Left)> {
-        let folders = self.staging.folders();
-        for folder in folders.into_iter().filter(|folder| *folder != self.main) {
-            durable::claim_private_dir(folder)?;
+        for folder in self.staging.folders() {
+            if folder != self.main {
+                durable::claim_private_dir(folder)?;
+            }
+            // The journal will count on it, also after a power failure. The names of the shards in
+            // it need not last before they are moved.
+            self.ownership.create_dirs(&folder.join(PREPARED))?;
         }
         if !planned.is_empty() {
             let shards = plural(planned.len(), "shard");
@@ -147,7 +151,8 @@ impl Unpacker<'_> {
         };
         let (checked, left) = self.unpack_into(&unpack, shard, stop)?;
         if with_tsi1 {
-            self.ownership.create_dirs(&directory.join("index"))?;
+            self.ownership
+                .create_unsynced_dirs(&directory.join("index"))?;
         }
         for directory in directories(&directory, &checked) {
             syncs.directory(directory);
@@ -169,7 +174,7 @@ impl Unpacker<'_> {
         shard: PlannedShard,
         stop: &Cancel,
     ) -> Result<(CheckedShard, Left)> {
-        self.ownership.create_dirs(unpack.path)?;
+        self.ownership.create_unsynced_dirs(unpack.path)?;
         let progress = UnderTarget {
             progress: self.context.progress,
             target: &shard.target.clone(),

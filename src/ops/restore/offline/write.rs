@@ -138,7 +138,7 @@ fn put_together(
     let behind = shards.len() + regrouping.targets.len();
     for nth in 0..plan.vacated.len() {
         let directory = unpacker.staging.prepared(behind + nth);
-        unpacker.ownership.create_dirs(&directory)?;
+        unpacker.ownership.create_unsynced_dirs(&directory)?;
     }
     Ok(left)
 }
