@@ -8,12 +8,13 @@ mod set;
 mod told;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
 use super::Shortfall;
+use crate::io::open::open_regular;
 use crate::io::read_at::FromStart;
 use crate::io::scratch::{is_of_system, scratch_dir, scratch_fault};
 use crate::shard::ShardPath;
@@ -96,7 +97,8 @@ impl OpenFile<'_> {
 }
 
 impl PreparedShard {
-    /// Opens its files, and reads what was deleted of them.
+    /// Opens its files, and reads what was deleted of them. They may lie in another user's
+    /// directory, who could have put anything in their place since they were looked at.
     ///
     /// # Errors
     ///
@@ -105,7 +107,7 @@ impl PreparedShard {
         let files = self.files.iter().map(|file| {
             let path = &file.path;
             let content =
-                File::open(path).with_context(|| format!("opening {}", path.display()))?;
+                open_regular(path).with_context(|| format!("opening {}", path.display()))?;
             let deletes = match &file.tombstone {
                 Some(path) => self.deletes(path, told)?,
                 None => BoundedDeletes::default(),
@@ -121,9 +123,9 @@ impl PreparedShard {
     }
 
     /// What a tombstone file says, as far as it can be read.
-    fn deletes(&self, path: &PathBuf, told: &mut Told) -> Result<BoundedDeletes> {
+    fn deletes(&self, path: &Path, told: &mut Told) -> Result<BoundedDeletes> {
         let name = path.file_name().unwrap_or_default().display();
-        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        let file = open_regular(path).with_context(|| format!("opening {}", path.display()))?;
         let (deletes, fault) = match BoundedDeletes::read(FromStart::new(&file), &scratch_dir()) {
             Ok((deletes, TombstoneEnding::Clean)) => return Ok(deletes),
             Ok((deletes, TombstoneEnding::Torn)) => (deletes, format!("{name} breaks off")),
@@ -142,5 +144,52 @@ impl PreparedShard {
             false => format!("{fault}; {effect}"),
         });
         Ok(deletes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn no_link_is_followed_that_came_in_the_place_of_a_file_since_it_was_looked_at() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("precious"), "").unwrap();
+        std::fs::write(at("1-1.tsm"), "").unwrap();
+        symlink(at("precious"), at("1-1.tombstone")).unwrap();
+        symlink(at("precious"), at("2-1.tsm")).unwrap();
+        let shard = |name: &str| PreparedShard {
+            name: ShardPath {
+                database: "db".into(),
+                retention_policy: "rp".into(),
+                id: 1,
+            },
+            files: PreparedFile::among([name].into_iter(), |name| {
+                Some(at(name)).filter(|path| path.is_symlink() || path.exists())
+            }),
+            new_types: NewTypes::new(),
+            told: Vec::new(),
+            are_tombstones_told: false,
+            started: Instant::now(),
+            _guard: Box::new(()),
+        };
+        let refused = |name: &str, of: &str| {
+            let error = shard(name).open(&mut Told::default()).err().unwrap();
+            let error = format!("{error:#}");
+            assert!(
+                error.contains(&format!("{}: it is a link", at(of).display())),
+                "{error}"
+            );
+        };
+        refused("1-1.tsm", "1-1.tombstone");
+        refused("2-1.tsm", "2-1.tsm");
+        std::fs::remove_file(at("1-1.tombstone")).unwrap();
+        assert_eq!(
+            shard("1-1.tsm").open(&mut Told::default()).unwrap().len(),
+            1
+        );
     }
 }
