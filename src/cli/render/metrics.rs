@@ -5,7 +5,7 @@
 //! success, which is kept.
 
 use std::fs::{self, File, Permissions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
@@ -15,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 
 use super::tally::Tally;
+use crate::io::durable;
 use crate::io::open::read_bounded;
 
 /// A run that has ended.
@@ -163,11 +164,7 @@ fn by_state(counts: &[(&'static str, usize)]) -> Vec<Sample> {
 ///
 /// When the file cannot be read or written.
 pub(crate) fn write(path: &Path, run: &MetricsRun<'_>) -> Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let _lock = lock(parent);
+    let _lock = lock(durable::directory_of(path));
     // A device must not become a file.
     ensure!(
         fs::metadata(path).map_or(true, |there| there.is_file()),
@@ -184,22 +181,14 @@ pub(crate) fn write(path: &Path, run: &MetricsRun<'_>) -> Result<()> {
     };
     let earlier = earlier.with_context(|| format!("reading {}", path.display()))?;
     let text = text(&earlier, run);
-    let write = || -> io::Result<()> {
-        // Collectors read *.prom, which this name is not.
-        let mut file = tempfile::Builder::new()
-            .prefix(".snap-")
-            .tempfile_in(parent)?;
-        file.write_all(text.as_bytes())?;
-        let opened: &File = file.as_file();
+    // Synced, or a machine that crashes may come back with an empty file, and without the time of
+    // the last success. Collectors read *.prom, which it is not called until then.
+    durable::write_whole_as(
+        path,
+        |out| out.write_all(text.as_bytes()),
         // The collector is another user.
-        opened.set_permissions(Permissions::from_mode(0o644))?;
-        // Else a machine that crashes may come back with an empty file, and without the time of the
-        // last success.
-        opened.sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("writing {}", path.display()))
+        |file| file.set_permissions(Permissions::from_mode(0o644)),
+    )
 }
 
 /// Keeps other runs from reading the file until this one has written it, or their lines would be
