@@ -173,13 +173,14 @@ fn a_disk_that_fails_while_files_are_synced_ends_the_restore_and_leaves_nothing(
         .map(|(at, _)| at + 1)
         .collect();
     assert!(unpacking.len() >= 6, "{steps}");
+    let mut failed_to_sync = 0;
     for step in unpacking {
         let run = restore("SNAP_FAILPOINT", &format!("fail:{step}")).expect(1);
-        assert!(
-            run.stderr.contains("syncing ") && run.stderr.contains("no space left on the disk"),
-            "{}",
-            run.stderr
-        );
+        let said = &run.stderr;
+        assert!(said.contains("no space left on the disk"), "{said}");
+        // Of two jobs, the other may be the one that takes the step, and makes a directory.
+        failed_to_sync += usize::from(said.contains("syncing "));
         assert!(!target.exists(), "{:?}", everything(&target));
     }
+    assert!(failed_to_sync > 0);
 }
