@@ -18,7 +18,7 @@ pub struct Cancel {
     /// The signal that came in, 0 while there was none.
     signal: Arc<AtomicUsize>,
     /// The token this one follows.
-    parent: Option<Arc<AtomicUsize>>,
+    parent: Option<Arc<Self>>,
 }
 
 impl Cancel {
@@ -70,7 +70,7 @@ impl Cancel {
     pub fn child(&self) -> Self {
         Self {
             signal: Arc::default(),
-            parent: Some(Arc::clone(&self.signal)),
+            parent: Some(Arc::new(self.clone())),
         }
     }
 
@@ -86,10 +86,7 @@ impl Cancel {
 
     fn signal(&self) -> usize {
         match self.signal.load(Ordering::Relaxed) {
-            0 => self
-                .parent
-                .as_ref()
-                .map_or(0, |parent| parent.load(Ordering::Relaxed)),
+            0 => self.parent.as_ref().map_or(0, |parent| parent.signal()),
             signal => signal,
         }
     }
@@ -134,5 +131,30 @@ impl<R: Read> Read for Stoppable<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.cancel.check().map_err(io::Error::other)?;
         self.inner.read(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_stops_all_below_it_and_none_above() {
+        let process = Cancel::default();
+        let (run, other) = (process.child(), process.child());
+        let job = run.child();
+        assert!(!job.is_cancelled());
+        run.cancel();
+        assert!(job.is_cancelled() && !other.is_cancelled() && !process.is_cancelled());
+        process.cancel();
+        assert!(other.child().is_cancelled());
+    }
+
+    #[test]
+    fn a_signal_reaches_a_token_at_any_depth() {
+        let process = Cancel::default();
+        let job = process.child().child().child();
+        process.signal.store(SIGINT as usize, Ordering::Relaxed);
+        assert_eq!(job.check().unwrap_err().kind, ErrorKind::Interrupted);
     }
 }
