@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::client::{Address, Client, Timeouts};
+use crate::io::is_own;
 use crate::io::open::read_bounded;
 use crate::wire::MAX_META_BYTES;
 
@@ -38,7 +39,7 @@ pub(crate) fn open_file_below(directories: &[&Path]) -> Option<(String, PathBuf)
             .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
         {
             // What other runs of this program are at, their locks tell.
-            let ours = |below: &Path| below.as_os_str().as_encoded_bytes().starts_with(b".snap-");
+            let ours = |below: &Path| is_own(below);
             let mut below = directories
                 .iter()
                 .filter_map(|directory| file.strip_prefix(directory).ok());

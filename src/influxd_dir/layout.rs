@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::error::{Error, ErrorKind};
+use crate::io::is_own;
 use crate::shard::ShardPath;
 
 /// The directory of a shard below a data or WAL directory.
@@ -101,7 +102,7 @@ pub(crate) fn all_shards_below(datadir: &Path) -> Result<Vec<ShardPath>> {
 fn walk_shards(datadir: &Path, failed: &mut dyn FnMut(&Path, io::Error)) -> Vec<ShardPath> {
     let mut shards = Vec::new();
     let databases = directories_in(datadir, failed).into_iter();
-    for database in databases.filter(|name| !name.starts_with(".snap-")) {
+    for database in databases.filter(|name| !is_own(name)) {
         // `_series` is the database's series file.
         let policies = directories_in(&datadir.join(&database), failed).into_iter();
         for retention_policy in policies.filter(|name| name != "_series") {
@@ -160,10 +161,7 @@ pub(crate) fn uses_tsi1(datadir: &Path) -> bool {
 ///
 /// [`ErrorKind::Refused`] with the name.
 pub(crate) fn ensure_directory_name(name: &str) -> Result<(), Error> {
-    if matches!(name, "" | "." | "..")
-        || name.contains(['/', '\\', '\0'])
-        || name.starts_with(".snap-")
-    {
+    if matches!(name, "" | "." | "..") || name.contains(['/', '\\', '\0']) || is_own(name) {
         return Err(ErrorKind::Refused
             .error(format!("'{name}' cannot be the name of a directory here"))
             .hint("give it another name with -newdb or -newrp"));

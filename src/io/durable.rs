@@ -29,9 +29,7 @@ use rustix::io::Errno;
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::error::{Error, ErrorKind};
-
-/// How names begin that files have until they are whole.
-const UNFINISHED: &str = ".snap-";
+use crate::io::{OWN_PREFIX, is_own};
 
 /// After how many bytes of a file the system is told to begin writing them to the disk.
 const WRITE_BACK: u64 = 4 << 20;
@@ -394,7 +392,7 @@ pub(crate) fn write_whole_as(
     let parent = directory_of(path);
     let write = || -> Result<()> {
         let mut file = tempfile::Builder::new()
-            .prefix(UNFINISHED)
+            .prefix(OWN_PREFIX)
             .tempfile_in(parent)?;
         let mut buffered = BufWriter::new(&mut file);
         content(&mut buffered)?;
@@ -420,7 +418,7 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 /// handle.
 pub(crate) fn unfinished_in(directory: &Path) -> Result<NamedTempFile> {
     tempfile::Builder::new()
-        .prefix(UNFINISHED)
+        .prefix(OWN_PREFIX)
         .tempfile_in(directory)
         .with_context(|| format!("creating a file in {}", directory.display()))
 }
@@ -428,7 +426,7 @@ pub(crate) fn unfinished_in(directory: &Path) -> Result<NamedTempFile> {
 /// As [`unfinished_in`], a directory for the owner alone. It goes away with its handle, and all in it.
 pub(crate) fn unfinished_dir_in(directory: &Path) -> Result<TempDir> {
     tempfile::Builder::new()
-        .prefix(UNFINISHED)
+        .prefix(OWN_PREFIX)
         .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(directory)
         .with_context(|| format!("creating a directory in {}", directory.display()))
@@ -447,9 +445,7 @@ fn paths_in(directory: &Path) -> Result<Vec<PathBuf>> {
 /// Removes from a directory the files that a killed process was writing with [`write_whole`].
 pub(crate) fn remove_unfinished(directory: &Path) -> Result<()> {
     for path in paths_in(directory)? {
-        let is_named = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()));
+        let is_named = path.file_name().is_some_and(is_own);
         if is_named && fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
             remove_if_there(&path)?;
         }

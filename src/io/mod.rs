@@ -10,3 +10,15 @@ pub mod read_at;
 pub(crate) mod scratch;
 pub mod stream;
 pub(crate) mod sync_behind;
+
+use std::ffi::OsStr;
+
+/// How the names begin of what snap makes among files of others: folders that pass, and files until
+/// they are whole. No database is called so.
+pub(crate) const OWN_PREFIX: &str = ".snap-";
+
+/// Whether a name begins so.
+pub(crate) fn is_own(name: impl AsRef<OsStr>) -> bool {
+    let name = name.as_ref().as_encoded_bytes();
+    name.starts_with(OWN_PREFIX.as_bytes())
+}

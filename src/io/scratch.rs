@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::error::{Error, ErrorKind, words};
+use crate::io::OWN_PREFIX;
 use crate::text::size;
 
 /// What the operator can do where TMPDIR fails.
@@ -33,7 +34,7 @@ pub(crate) fn scratch_dir() -> PathBuf {
 ///
 /// Those of the system.
 pub(crate) fn private_dir_in(parent: &Path) -> io::Result<TempDir> {
-    private_dir_named(parent, ".snap-")
+    private_dir_named(parent, OWN_PREFIX)
 }
 
 /// The same with a name that begins so.

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 use super::options::RestoreOptions;
 use crate::context::Context;
 use crate::influxd_dir::{nearest_existing, shard_dir};
-use crate::io::durable;
+use crate::io::{durable, is_own};
 use crate::repository::Lock;
 use crate::shard::ShardPath;
 
@@ -228,12 +228,7 @@ fn remove(staging: &Path) -> Result<()> {
 /// The directories in a directory, and links to directories, without hidden folders of ours. In
 /// what may not be read, nothing was made here.
 fn directories_in(directory: &Path) -> Vec<PathBuf> {
-    let is_database = |path: &PathBuf| {
-        let is_ours = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b".snap-"));
-        !is_ours && path.is_dir()
-    };
+    let is_database = |path: &PathBuf| !path.file_name().is_some_and(is_own) && path.is_dir();
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.path())
