@@ -256,7 +256,10 @@ impl Targets {
     /// Restores into both, and looks at the first.
     fn restore(&mut self, dir: &Path, name: &str, flags: &[&str], expected: Vec<String>) {
         let run = restore_live(&self.live.host(), dir, name, flags).expect(0);
-        assert!(!run.stderr.contains("warning"), "{name}: {}", run.stderr);
+        let said = &run.stderr;
+        let is_told = said.contains("warning: the backup has no shard of points");
+        let is_empty = is_told && expected.is_empty();
+        assert!(is_empty || !said.contains("warning"), "{name}: {said}");
         has(&self.live, name, &expected);
         restore_offline(&self.path("stopped"), dir, name, flags).expect(0);
         self.expected.push((name.to_owned(), expected));
