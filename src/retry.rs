@@ -8,13 +8,14 @@
 //!   the `-retries`: with the default of five after 20 attempts or four minutes, as long as
 //!   influxd's own client waits. The first answer ends the outage.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cancel::Cancel;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, kind_of};
 
 /// The wait after the first failure; it doubles with each further one.
 const FIRST: Duration = Duration::from_millis(500);
@@ -231,6 +232,25 @@ impl Server {
     fn state(&self) -> MutexGuard<'_, GateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an error says that the server itself does not answer.
+pub(crate) fn is_of_server(error: &anyhow::Error) -> bool {
+    let is_of_connection = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::TimedOut
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        )
+    };
+    kind_of(error) == ErrorKind::Unreachable
+        || error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref())
+            .any(is_of_connection)
 }
 
 #[cfg(test)]

@@ -6,12 +6,11 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use super::backup::is_of_server;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::{ErrorKind, kind_of, told};
 use crate::metastore::Data;
-use crate::retry::{Attempts, Gate, Server, pause};
+use crate::retry::{Attempts, Gate, Server, is_of_server, pause};
 use crate::shard::ShardPath;
 use crate::text::seconds;
 use crate::wire::{InfoReply, MetaBlob};

@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow};
 
 use super::backup::{
     EMPTY_TARS, EmptyTar, FirstByte, IN_A_ROW, NextStep, OnDownload, Proof, Rule, SILENT,
-    is_gone_from, is_of_server,
+    is_gone_from,
 };
 use super::members::TarStop;
 use super::patient_client::open_shards;
@@ -21,7 +21,7 @@ use crate::error::told;
 use crate::metastore::{Data, Shard};
 use crate::progress::Event;
 use crate::repository::Selection;
-use crate::retry::{Attempts, Gate, Server, pause};
+use crate::retry::{Attempts, Gate, Server, is_of_server, pause};
 use crate::shard::ShardPath;
 use crate::shard_tar::Ending;
 use crate::time;

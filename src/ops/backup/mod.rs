@@ -61,8 +61,8 @@ use plan::BackupPlan;
 pub(super) use proof::{EMPTY_TARS, EmptyTar, FirstByte, NextStep, OnDownload, Proof, Rule};
 use request::{Planned, ShardRequest};
 use run::{Backup, EncodedMetastore, ServerMetastore};
+pub(super) use session::is_gone_from;
 use session::{Session, ShardJob};
-pub(super) use session::{is_gone_from, is_of_server};
 
 pub use incremental::IncrementalMode;
 pub use run::MadeSet;

@@ -1,6 +1,5 @@
 //! A shard's way from one server into one set: with whom, and into what.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +14,7 @@ use crate::error::{ErrorKind, kind_of, told};
 use crate::metastore::Data;
 use crate::ops::queue::{Permit, Permits};
 use crate::repository::{Comparison, Layout, SetWriter};
+use crate::retry::is_of_server;
 use crate::shard::ShardPath;
 use crate::tsm::sought_series::SoughtSeries;
 
@@ -159,23 +159,4 @@ impl Session<'_> {
 pub(crate) fn is_gone_from(metastore: &Data, shard: &ShardPath) -> bool {
     let known = metastore.shards().find(|known| known.path == *shard);
     known.is_none_or(|known| known.deleted_at.is_some())
-}
-
-/// Whether an error says that the server itself does not answer.
-pub(crate) fn is_of_server(error: &anyhow::Error) -> bool {
-    let is_of_connection = |error: &io::Error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::TimedOut
-                | io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-        )
-    };
-    kind_of(error) == ErrorKind::Unreachable
-        || error
-            .chain()
-            .filter_map(|cause| cause.downcast_ref())
-            .any(is_of_connection)
 }
