@@ -66,7 +66,6 @@ pub fn restore_live(
     let host = client.address().to_string();
     let interrupted = Interrupted::all(&options.repository, &host)?;
     let run = RestoreStart::of(options, &interrupted, &host)?;
-    options.ensure_queries_see_all(run.what(options))?;
     run.warn_of_owed(options, context);
     let live = Live {
         client,

@@ -53,7 +53,9 @@ impl<'a> RestoreStart<'a> {
         host: &str,
     ) -> Result<Self, Error> {
         if options.resume {
-            Ok(Self::Resumed(find(options, interrupted, host)?))
+            let interrupted = find(options, interrupted, host)?;
+            options.ensure_queries_see_all(&interrupted.header.what)?;
+            Ok(Self::Resumed(interrupted))
         } else {
             Ok(Self::Fresh { interrupted })
         }
