@@ -328,7 +328,7 @@ enum IndexArg {
 }
 
 /// How many of what is lost are shown in text.
-const SHOWN: u64 = 20;
+const SHOWN_LOST: u64 = 20;
 
 impl RestoreArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
@@ -504,12 +504,12 @@ fn print_lost(list: &LostList, output: &Output) -> Result<()> {
     let mut nth = 0;
     list.each(|lost| {
         nth += 1;
-        match nth <= SHOWN {
+        match nth <= SHOWN_LOST {
             true => output.line(&lost_line(lost)),
             false => Ok(()),
         }
     })?;
-    let more = list.count().saturating_sub(SHOWN);
+    let more = list.count().saturating_sub(SHOWN_LOST);
     match more {
         0 => Ok(()),
         _ => output.line(&format!("lost: {more} more: -json names all")),

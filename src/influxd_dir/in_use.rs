@@ -39,11 +39,10 @@ pub(crate) fn open_file_below(directories: &[&Path]) -> Option<(String, PathBuf)
             .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
         {
             // What other runs of this program are at, their locks tell.
-            let ours = |below: &Path| is_own(below);
             let mut below = directories
                 .iter()
                 .filter_map(|directory| file.strip_prefix(directory).ok());
-            if below.any(|below| !ours(below)) {
+            if below.any(|below| !is_own(below)) {
                 let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
                 return Some((format!("{pid} ({})", name.trim()), file));
             }

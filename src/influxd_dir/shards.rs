@@ -22,7 +22,7 @@ use crate::server::{ShardStore, Snapshot, SnapshotFile};
 use crate::shard::ShardPath;
 use crate::shard_tar::{Ending, Member, ShardTarReader, TarError};
 use crate::tsm::envelope::Envelope;
-use crate::tsm::{is_file_name, is_tombstone};
+use crate::tsm::{is_file_name, is_tombstone, tombstone_of};
 
 /// The hidden folder in the data directory where snapshots and uploads live while a request goes
 /// on.
@@ -240,7 +240,7 @@ impl ShardStore for LocalShards {
             reset_index(&directory, &ownership)?;
         }
         for name in &names {
-            durable::remove_if_there(&directory.join(name).with_extension("tombstone"))?;
+            durable::remove_if_there(&directory.join(tombstone_of(name)))?;
         }
         durable::sync_dir(&directory)?;
         for name in &names {

@@ -70,7 +70,7 @@ impl Salvage<'_> {
                 _ => self.add_unseen(&seen, broken.as_deref(), damage)?,
             };
             if !is_told {
-                let message = format!("{damage}, and nothing tells where");
+                let message = format!("{damage}; it is not known which part changed");
                 self.from.add(LostKind::Unknown, None, &message)?;
             }
         }

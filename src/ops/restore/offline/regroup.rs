@@ -169,7 +169,7 @@ impl Regrouping<'_> {
             }
             // Its tombstone too: there is room for what comes next.
             durable::remove_if_there(&path)?;
-            durable::remove_if_there(&path.with_extension("tombstone"))?;
+            durable::remove_if_there(&from.join(tombstone_of(name)))?;
         }
         Ok(left)
     }
@@ -190,7 +190,7 @@ impl Regrouping<'_> {
             durable::rename(path, &place)?;
         }
         let mut left = Left::of_file(&place)?;
-        let tombstone = path.with_extension("tombstone");
+        let tombstone = path.with_file_name(tombstone_of(name));
         if tombstone.exists() {
             let place = part.directory.join(tombstone_of(&new));
             // influxd may append to it, so that each part needs its own.

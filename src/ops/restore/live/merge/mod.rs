@@ -136,8 +136,8 @@ impl Merge<'_, '_> {
         }
     }
 
-    /// Warns where queries that name no policy find other points than they did where the backup is
-    /// of.
+    /// Warns if the default policy of the backup is not that of the server: queries that name no
+    /// policy do not find its points.
     fn warn_default_policy(&self, ready: &Ready) {
         let what = self.live.what;
         let Some(target) = ready.targets.first() else {
