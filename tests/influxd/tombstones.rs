@@ -14,7 +14,7 @@ use crate::support::handmade::{FILE, meta, shard_file, shard_tar};
 use crate::support::influxd::{Index, Influxd};
 use crate::support::process::{Run, restore_into, restore_online};
 use crate::support::time::MONDAY;
-use crate::support::{folder, tree, tsm};
+use crate::support::{folder, service, tree, tsm};
 use influx_snap::time::Bounds;
 use influx_snap::tsm::filter::rewrite;
 use influx_snap::tsm::tombstone::DeletedRanges;
@@ -35,10 +35,13 @@ fn deleted(root: &Path) -> (Vec<String>, Vec<std::path::PathBuf>) {
     let server = Influxd::start(root, Index::Inmem);
     load_sample(&server);
     delete_some(&server);
-    let points = server.points();
     // A compaction takes some seconds to come; killed, the server makes none on its way out.
     let found = tombstones(&server);
     server.kill();
+    let copied = folder();
+    let copy = copied.path().join("copy");
+    service::copy(root, &copy);
+    let points = Influxd::start(&copy, Index::Inmem).points();
     // One that was under way may have removed a TSM file and not yet its tombstone.
     let found: Vec<_> = found
         .into_iter()
