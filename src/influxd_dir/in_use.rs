@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use crate::cancel::Cancel;
@@ -17,9 +18,29 @@ const ASK: Duration = Duration::from_secs(2);
 pub(crate) const USAGE_ADVICE: &str =
     "stop influxd first: it would not notice new files, and would write its own over them";
 
-/// A process other than this one that has a file below one of the directories open (Linux, as far
+/// How many times an open file has to be seen, and the time between: a search of the disk has one
+/// open for a moment, and so has a program that another is about to start. An influxd keeps its
+/// files open.
+const LOOKS: (u32, Duration) = (6, Duration::from_millis(100));
+
+/// A process other than this one that keeps a file below one of the directories open (Linux, as far
 /// as this user may see), and the file.
 pub(crate) fn open_file_below(directories: &[&Path]) -> Option<(String, PathBuf)> {
+    let (looks, apart) = LOOKS;
+    lasting(looks, apart, || now_open_below(directories))
+}
+
+/// What is found at every look; that of the last.
+fn lasting<T>(looks: u32, apart: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let mut found = look()?;
+    for _ in 1..looks {
+        thread::sleep(apart);
+        found = look()?;
+    }
+    Some(found)
+}
+
+fn now_open_below(directories: &[&Path]) -> Option<(String, PathBuf)> {
     let directories: Vec<PathBuf> = directories
         .iter()
         .filter_map(|directory| fs::canonicalize(directory).ok())
@@ -64,4 +85,25 @@ pub(crate) fn is_running_on(metadir: &Path, host: &Address) -> bool {
     Client::new(host.clone(), None, timeouts, Cancel::default())
         .metastore()
         .is_ok_and(|blob| blob.meta == meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_for_a_moment_does_not_count() {
+        for (last, found) in [(0, None), (1, None), (5, None), (6, Some(6))] {
+            let mut looks = 0;
+            let look = || {
+                looks += 1;
+                (looks <= last).then_some(looks)
+            };
+            assert_eq!(
+                lasting(6, Duration::ZERO, look),
+                found,
+                "open at {last} looks"
+            );
+        }
+    }
 }
