@@ -28,8 +28,15 @@ fn files(module: &str) -> Vec<PathBuf> {
         }
     }
     files.push(source().join(format!("{module}.rs")));
-    files.retain(|path| path.is_file() && !path.to_string_lossy().contains("_test"));
+    files.retain(|path| path.is_file() && !is_of_tests(path));
     files
+}
+
+fn is_of_tests(path: &Path) -> bool {
+    let path = path.to_string_lossy();
+    ["_test", "/tests.rs", "/tests/"]
+        .iter()
+        .any(|part| path.contains(part))
 }
 
 /// The modules of `lib.rs` that code names, be it `crate::a::B` or `crate::{a, b::C}`.
@@ -91,4 +98,38 @@ fn no_module_knows_one_of_a_higher_layer() {
         }
     }
     assert!(upward.is_empty(), "{upward:#?}");
+}
+
+/// What changes or locks names on a disk, or makes them last.
+const STEPS: [&str; 11] = [
+    "fs::rename(",
+    "fs::hard_link(",
+    "fs::remove_file(",
+    "fs::remove_dir(",
+    "fs::remove_dir_all(",
+    "rustix::fs::rename",
+    ".persist(",
+    ".sync_all()",
+    ".sync_data()",
+    ".try_lock()",
+    ".try_lock_shared()",
+];
+
+#[test]
+fn names_on_a_disk_change_by_the_steps_that_tests_can_stop_at() {
+    let mut found = Vec::new();
+    for path in layers().iter().flat_map(|module| files(module)) {
+        if path.ends_with("io/durable.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or("");
+        let lines = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for line in lines.filter(|line| STEPS.iter().any(|step| line.contains(step))) {
+            found.push(format!("{}: {}", path.display(), line.trim()));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
 }

@@ -3,12 +3,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::io::durable::{claim_passing_dir, is_lacking};
+use crate::io::durable::{self, claim_passing_dir, has_no_locks};
 
 /// How the names of the folders begin, one a request.
 const REQUEST: &str = "request-";
@@ -44,7 +43,7 @@ impl RequestFolder {
 impl Drop for RequestFolder {
     fn drop(&mut self) {
         // Where this fails, a later start sweeps it.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = durable::remove_tree_if_there(&self.path);
         if let Some(parent) = self.path.parent() {
             remove_if_empty(parent);
         }
@@ -69,7 +68,7 @@ fn lock_parent(parent: &Path) -> Result<File> {
 /// are not told from those in use, and stay.
 fn wait_for(lock: &File) -> io::Result<()> {
     match lock.lock() {
-        Err(error) if is_lacking(&error) => Ok(()),
+        Err(error) if has_no_locks(&error) => Ok(()),
         locked => locked,
     }
 }
@@ -82,15 +81,13 @@ fn lock_if_there(folder: &Path) -> io::Result<Option<File>> {
     };
     wait_for(&lock)?;
     // What is locked may have been removed meanwhile, and another made in its place.
-    let same = fs::metadata(folder)
-        .is_ok_and(|now| lock.metadata().is_ok_and(|then| now.ino() == then.ino()));
-    Ok(same.then_some(lock))
+    Ok(durable::is_at(&lock, folder).then_some(lock))
 }
 
 fn remove_if_empty(parent: &Path) {
     if let Ok(Some(_lock)) = lock_if_there(parent) {
         // It is not empty while another request goes on.
-        let _ = fs::remove_dir(parent);
+        let _ = durable::remove_empty_dir(parent);
     }
 }
 
@@ -109,11 +106,11 @@ pub(super) fn sweep(parent: &Path) -> Result<()> {
             .as_encoded_bytes()
             .starts_with(REQUEST.as_bytes())
     }) {
-        if File::open(folder.path()).is_ok_and(|held| held.try_lock().is_ok()) {
-            fs::remove_dir_all(folder.path())
-                .with_context(|| format!("removing {}", folder.path().display()))?;
+        let path = folder.path();
+        if File::open(&path).is_ok_and(|held| durable::try_lock(&held, &path).is_ok()) {
+            durable::remove_tree_if_there(&path)?;
         }
     }
-    let _ = fs::remove_dir(parent);
+    let _ = durable::remove_empty_dir(parent);
     Ok(())
 }

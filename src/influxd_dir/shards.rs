@@ -286,7 +286,8 @@ fn receive_file(
         member.offset,
         member.name
     );
-    let mut file = durable::create_new(&folder.join(&member.name))?;
+    let path = folder.join(&member.name);
+    let mut file = durable::create_new(&path)?;
     let mut envelope = Envelope::default();
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -300,7 +301,7 @@ fn receive_file(
     envelope
         .finish()
         .with_context(|| format!("at offset {}", reader.offset()))?;
-    Ok(file.sync_all()?)
+    durable::sync(&file, &path)
 }
 
 fn of_upload(error: TarError) -> anyhow::Error {
@@ -318,7 +319,7 @@ fn reset_index(directory: &Path, ownership: &Ownership) -> Result<()> {
     }
     let index = directory.join("index");
     if index.is_dir() {
-        fs::remove_dir_all(&index).with_context(|| format!("removing {}", index.display()))?;
+        durable::remove_tree_if_there(&index)?;
         ownership.create_unsynced_dirs(&index)?;
     }
     Ok(())
@@ -370,7 +371,7 @@ fn snapshot_file(
 
 /// A hard link, or a copy with the same modification time where the file system has none.
 fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
+    match durable::link(from, to) {
         // Both may be one file by now, and a copy would begin with emptying it.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
         done => return done,

@@ -201,6 +201,18 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     rename().with_context(|| format!("moving {} to {}", from.display(), to.display()))
 }
 
+/// As [`rename`], of what may not be there: says whether it was.
+pub(crate) fn rename_if_there(from: &Path, to: &Path) -> Result<bool> {
+    let is_gone = |error: &anyhow::Error| {
+        let cause = error.downcast_ref::<io::Error>();
+        cause.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    match rename(from, to) {
+        Err(error) if is_gone(&error) => Ok(false),
+        renamed => renamed.map(|()| true),
+    }
+}
+
 /// Renames, and fails with [`io::ErrorKind::AlreadyExists`] where the name is taken.
 pub(crate) fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     let here = rustix::fs::CWD;
@@ -224,11 +236,17 @@ pub(crate) fn rename_over_empty_dir(from: &Path, to: &Path) -> io::Result<()> {
 /// not replace either.
 fn link_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
     match link(from, to) {
-        Ok(()) => fs::remove_file(from),
+        Ok(()) => {
+            step("remove", from)?;
+            fs::remove_file(from)
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         // Nor has it links. Between looking and renaming nothing else can be done; only somebody
         // without our lock could come.
-        Err(_) if fs::symlink_metadata(to).is_err() => fs::rename(from, to),
+        Err(_) if fs::symlink_metadata(to).is_err() => {
+            step("rename", to)?;
+            fs::rename(from, to)
+        }
         Err(_) => Err(io::ErrorKind::AlreadyExists.into()),
     }
 }
@@ -307,6 +325,12 @@ pub(crate) fn sync(file: &File, path: &Path) -> Result<()> {
     sync().with_context(|| format!("syncing {}", named(path)))
 }
 
+/// As [`sync`], where the content alone has to last, and not when it was written.
+pub(crate) fn sync_data(file: &File, path: &Path) -> io::Result<()> {
+    step("sync", path)?;
+    file.sync_data()
+}
+
 /// What a file is called in messages: not by a name that it has until it is whole.
 fn named(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
@@ -347,6 +371,18 @@ pub(crate) fn try_lock(file: &File, path: &Path) -> Result<(), TryLockError> {
     file.try_lock()
 }
 
+/// As [`try_lock`], for a lock that others may share.
+pub(crate) fn try_lock_shared(file: &File, path: &Path) -> Result<(), TryLockError> {
+    step("lock", path).map_err(TryLockError::Error)?;
+    file.try_lock_shared()
+}
+
+/// Whether a lock was refused because the file system has none.
+pub(crate) fn has_no_locks(error: &io::Error) -> bool {
+    // NFS locks for one alone only what is open for writing.
+    is_lacking(error) || Errno::from_io_error(error) == Some(Errno::BADF)
+}
+
 /// Whether the open file is the one that has the name.
 pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|now| {
@@ -356,7 +392,7 @@ pub(crate) fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// Whether an error says that the file system does not have what was asked for.
-pub(crate) fn is_lacking(error: &io::Error) -> bool {
+fn is_lacking(error: &io::Error) -> bool {
     // NOTSUP and OPNOTSUPP are one number on some systems and two on others, which no pattern can
     // say.
     let lacking = [

@@ -145,20 +145,21 @@ impl Drop for Lock {
 /// is tried is a lock on the folder, which a run takes too and does not need. Where the file system
 /// has no locks, nobody can tell, and it is said to be free.
 pub(super) fn is_taken(path: &Path) -> bool {
-    let folder = path.parent().and_then(|folder| File::open(folder).ok());
-    folder.is_some_and(|folder| {
-        let tried = folder.try_lock_shared();
+    let folder = durable::directory_of(path);
+    File::open(folder).is_ok_and(|file| {
+        let tried = durable::try_lock_shared(&file, folder);
         matches!(tried, Err(TryLockError::WouldBlock))
     })
 }
 
 /// Locks the folder of the lock's file, where that can be done.
 fn lock_folder(path: &Path) -> Option<File> {
-    let folder = File::open(path.parent()?).ok()?;
+    let folder = durable::directory_of(path);
+    let file = File::open(folder).ok()?;
     let (tries, apart) = SIGNING;
     for _ in 0..tries {
-        match folder.try_lock() {
-            Ok(()) => return Some(folder),
+        match durable::try_lock(&file, folder) {
+            Ok(()) => return Some(file),
             Err(TryLockError::WouldBlock) => std::thread::sleep(apart),
             Err(TryLockError::Error(_)) => return None,
         }
@@ -225,7 +226,7 @@ impl FileLock {
                 holder: signer(path),
                 marker: None,
             })),
-            Err(TryLockError::Error(error)) if durable::is_lacking(&error) => {
+            Err(TryLockError::Error(error)) if durable::has_no_locks(&error) => {
                 match Marker::make(&marker_path)? {
                     Marked::Here(marker) => Ok(Ok(Self {
                         marker: Some(marker),

@@ -58,11 +58,15 @@ impl Marker {
                 path: path.to_owned(),
                 text: text.clone(),
             };
-            let written = file.write_all(&text).and_then(|()| file.sync_all());
-            if let Err(error) = written {
+            let mut write = || -> Result<()> {
+                file.write_all(&text)
+                    .with_context(|| format!("writing {}", path.display()))?;
+                durable::sync(&file, path)
+            };
+            if let Err(error) = write() {
                 // Cut off, it would be nobody's, and stay.
-                let _ = fs::remove_file(path);
-                return Err(error).with_context(|| format!("writing {}", path.display()));
+                let _ = durable::remove_if_there(path);
+                return Err(error);
             }
             return Ok(Marked::Here(marker));
         }
@@ -96,7 +100,7 @@ impl Marker {
 impl Drop for Marker {
     fn drop(&mut self) {
         if read_bounded(&self.path, LARGEST).is_ok_and(|text| text == self.text) {
-            let _ = fs::remove_file(&self.path);
+            let _ = durable::remove_if_there(&self.path);
         }
     }
 }
@@ -108,9 +112,8 @@ fn remove_if_still(path: &Path, text: &[u8]) -> Result<()> {
     aside.push(format!("-{}", std::process::id()));
     let aside = PathBuf::from(aside);
     let removing = || format!("removing {}", path.display());
-    match fs::rename(path, &aside) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        renamed => renamed.with_context(removing)?,
+    if !durable::rename_if_there(path, &aside)? {
+        return Ok(());
     }
     if read_bounded(&aside, LARGEST).with_context(removing)? == text {
         return durable::remove_if_there(&aside);

@@ -196,12 +196,12 @@ pub(crate) fn write(path: &Path, run: &MetricsRun<'_>) -> Result<()> {
 /// file is written all the same: without the lock, two runs must end at the same moment for a line
 /// to be lost.
 fn lock(folder: &Path) -> Option<File> {
-    let folder = File::open(folder).ok()?;
+    let file = File::open(folder).ok()?;
     let started = Instant::now();
     loop {
-        match folder.try_lock() {
+        match durable::try_lock(&file, folder) {
             Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => thread::sleep(POLL),
-            Ok(()) => return Some(folder),
+            Ok(()) => return Some(file),
             Err(_) => return None,
         }
     }

@@ -127,9 +127,11 @@ impl Store for LocalStore {
         };
         let (tries, apart) = SHARING;
         for _ in 0..tries {
-            let is_shared = match file.try_lock_shared() {
+            let is_shared = match durable::try_lock_shared(&file, &path) {
                 Err(TryLockError::WouldBlock) => false,
-                Err(TryLockError::Error(error)) if !has_no_locks(&error) => return Err(error),
+                Err(TryLockError::Error(error)) if !durable::has_no_locks(&error) => {
+                    return Err(error);
+                }
                 _ => true,
             };
             // A removal may have renamed it before the lock was there.
@@ -391,14 +393,6 @@ impl Bytes for File {
     }
 }
 
-/// Whether an error says that the file system has no locks of this kind.
-fn has_no_locks(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::BADF)
-    )
-}
-
 /// The record of a set that is about to be removed, if nobody reads the set. To be kept until the
 /// record has another name.
 fn claim(path: &Path) -> Result<Option<RecordClaim>> {
@@ -411,11 +405,11 @@ fn claim(path: &Path) -> Result<Option<RecordClaim>> {
     let record = opened.with_context(claiming)?;
     let (tries, apart) = ASKING;
     for attempt in 1..=tries {
-        match record.try_lock() {
+        match durable::try_lock(&record, path) {
             Ok(()) => return Ok(Some(RecordClaim { _record: record })),
             Err(TryLockError::WouldBlock) if attempt < tries => std::thread::sleep(apart),
             Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) if has_no_locks(&error) => {
+            Err(TryLockError::Error(error)) if durable::has_no_locks(&error) => {
                 return Ok(Some(RecordClaim { _record: record }));
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(claiming),

@@ -351,7 +351,7 @@ impl LiveJournal {
         };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(text.as_bytes())
-            .and_then(|()| file.sync_data())
+            .and_then(|()| durable::sync_data(&file, &self.path))
             .with_context(|| format!("writing the journal {}", self.path.display()))
     }
 
