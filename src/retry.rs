@@ -150,6 +150,11 @@ impl Server {
         }
     }
 
+    /// How often one thing is asked for again.
+    pub(crate) fn retries(&self) -> u32 {
+        self.retries
+    }
+
     /// Whether it ever answered.
     pub(crate) fn has_answered(&self) -> bool {
         self.has_answered.load(Ordering::Relaxed)

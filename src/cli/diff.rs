@@ -6,7 +6,8 @@ use clap::Args;
 use super::ending::Ending;
 use super::flags::influxd::DIFF;
 use super::flags::server::ConnectionArgs;
-use super::flags::sides::{SideArg, side};
+use super::flags::sides::side;
+use super::flags::source::SourceArg;
 use super::flags::{InfluxdArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
 use super::render::differences::print_differences;
 use super::render::json;
@@ -14,7 +15,7 @@ use super::render::messages::diff::{DiffState, DiffSummary, SidePlace};
 use super::render::output::Output;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, hint, kind_of, told};
-use crate::ops::{DiffOptions, DiffReport, DiffSource, RestoreSelection, diff};
+use crate::ops::{DiffOptions, DiffReport, RestoreSelection, diff};
 use crate::repository::Location;
 
 /// Compare two sets, servers or data directories, point by point
@@ -41,7 +42,7 @@ pub(crate) struct DiffArgs {
     /// SET it is the newest set. If the name of a directory has :: in it, write a slash or :: behind
     /// it.
     #[arg(value_name = "A", value_parser = side())]
-    a: SideArg,
+    a: SourceArg,
     /// The second side
     #[arg(
         value_name = "B",
@@ -49,7 +50,7 @@ pub(crate) struct DiffArgs {
         required_unless_present_any = ["host", "datadir"],
         conflicts_with_all = ["host", "datadir"],
     )]
-    b: Option<SideArg>,
+    b: Option<SourceArg>,
 
     #[command(flatten)]
     influxd: InfluxdArgs<DIFF>,
@@ -108,7 +109,7 @@ impl DiffArgs {
     pub(crate) fn repositories(&self) -> Vec<&Location> {
         let sides = [Some(&self.a), self.b.as_ref()];
         let sides = sides.into_iter().flatten();
-        sides.filter_map(SideArg::repository).collect()
+        sides.filter_map(SourceArg::repository).collect()
     }
 
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
@@ -117,7 +118,7 @@ impl DiffArgs {
 
     fn compare(&self, cancel: &Cancel, output: &Output) -> Ending {
         let sides = [&self.a, &self.second()?];
-        let [a, b] = sides.map(|side| self.source(side, cancel));
+        let [a, b] = sides.map(|side| side.clone().asked_by(&self.connection, cancel));
         let options = self.options();
         let report = output.while_running(cancel, |context| diff(&a, &b, &options, context))?;
         let places = [0, 1].map(|at| place(sides[at], &report, at));
@@ -145,26 +146,10 @@ impl DiffArgs {
     }
 
     /// What B is.
-    fn second(&self) -> Result<SideArg, Error> {
-        let host = || self.influxd.host.clone().map(SideArg::Server);
-        let directories = || self.influxd.directories.named().map(SideArg::Directories);
-        let named = self.b.clone().or_else(host).or_else(directories);
+    fn second(&self) -> Result<SourceArg, Error> {
+        let named = self.b.clone().or_else(|| self.influxd.named());
         // clap has asked for one of them.
         named.ok_or_else(|| ErrorKind::Usage.error("diff needs B"))
-    }
-
-    fn source<'a>(&self, side: &'a SideArg, cancel: &Cancel) -> DiffSource<'a> {
-        match side {
-            SideArg::Set { repository, set } => DiffSource::Set {
-                repository,
-                set: set.as_deref(),
-            },
-            SideArg::Server(address) => DiffSource::Server {
-                client: self.connection.client(address.clone(), cancel),
-                retries: self.connection.retries,
-            },
-            SideArg::Directories(directories) => DiffSource::Directories(directories),
-        }
     }
 
     fn options(&self) -> DiffOptions {
@@ -207,11 +192,11 @@ fn as_trouble(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-fn place(side: &SideArg, report: &DiffReport, at: usize) -> SidePlace {
+fn place(side: &SourceArg, report: &DiffReport, at: usize) -> SidePlace {
     let (directory, host) = match side {
-        SideArg::Set { repository, .. } => (Some(repository.to_string()), None),
-        SideArg::Server(address) => (None, Some(address.to_string())),
-        SideArg::Directories(directories) => {
+        SourceArg::Set { repository, .. } => (Some(repository.to_string()), None),
+        SourceArg::Server(address) => (None, Some(address.to_string())),
+        SourceArg::Directories(directories) => {
             (None, Some(directories.datadir.display().to_string()))
         }
     };

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -22,8 +21,8 @@ use super::render::terminal::is_gone;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{
-    ExportDatabase, ExportFormat, ExportOptions, ExportSource, ExportTarget, LineOptions,
-    NewlineRule, SplitLimits, export, grouped,
+    ExportDatabase, ExportFormat, ExportOptions, ExportTarget, LineOptions, NewlineRule,
+    SplitLimits, export, grouped,
 };
 use crate::repository::Location;
 use crate::text::plural;
@@ -206,11 +205,7 @@ impl ExportArgs {
         let (format, kind) = FormatArg::meant(self.format, self.file())?;
         self.ensure_consistent(format, kind, output)?;
         let options = self.options(format, kind, cancel);
-        let from = match &options.source {
-            ExportSource::Server { client, .. } => client.address().to_string(),
-            ExportSource::Set { repository, .. } => repository.to_string(),
-            ExportSource::Directories(directories) => directories.datadir.display().to_string(),
-        };
+        let from = options.source.to_string();
         output.opening(&format!("exporting from {from}"));
         let mut stdout = PointsOut::new(cancel);
         let report = output.while_running(cancel, |context| {
@@ -279,23 +274,10 @@ impl ExportArgs {
         }
     }
 
-    fn source(&self, cancel: &Cancel) -> ExportSource {
-        match (&self.influxd.host, self.influxd.directories.named()) {
-            (Some(host), _) => ExportSource::Server {
-                client: Arc::new(self.connection.client(host.clone(), cancel)),
-                retries: self.connection.retries,
-            },
-            (None, Some(directories)) => ExportSource::Directories(directories),
-            (None, None) => ExportSource::Set {
-                repository: values::repository(self.path.as_ref()),
-                set: self.set.clone(),
-            },
-        }
-    }
-
     fn options(&self, format: FormatArg, kind: OutKind, cancel: &Cancel) -> ExportOptions {
+        let source = self.influxd.or_set(self.path.as_ref(), self.set.as_deref());
         ExportOptions {
-            source: self.source(cancel),
+            source: source.asked_by(&self.connection, cancel),
             what: chosen(&self.shards, &self.times, &self.series),
             format: match format {
                 FormatArg::Lp => ExportFormat::Lines(self.line_options()),

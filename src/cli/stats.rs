@@ -19,8 +19,7 @@ use super::render::width::columns;
 use crate::cancel::Cancel;
 use crate::error::ErrorKind;
 use crate::ops::{
-    FieldStats, MeasurementStats, PolicyStats, StatsAmount, StatsOptions, StatsReport, StatsSource,
-    stats,
+    FieldStats, MeasurementStats, PolicyStats, StatsAmount, StatsOptions, StatsReport, stats,
 };
 use crate::repository::{Location, Selection};
 use crate::text::{few_names, plural, size};
@@ -118,28 +117,9 @@ const CONFLICTS_SHOWN: usize = 10;
 
 impl StatsArgs {
     pub(crate) fn run(&self, cancel: &Cancel, output: &Output) -> Ending {
-        let repository = values::repository(self.path.as_ref());
-        let client = self
-            .influxd
-            .host
-            .as_ref()
-            .map(|host| self.server.client(host.clone(), cancel));
-        let directories = self.influxd.directories.named();
-        let (source, place) = match (&client, &directories) {
-            (Some(client), _) => (StatsSource::Server(client), client.address().to_string()),
-            (None, Some(directories)) => (
-                StatsSource::Directories(directories),
-                directories.datadir.display().to_string(),
-            ),
-            (None, None) => (
-                StatsSource::Set {
-                    repository: &repository,
-                    set: self.set.as_deref(),
-                },
-                repository.to_string(),
-            ),
-        };
-        let options = self.options();
+        let source = self.influxd.or_set(self.path.as_ref(), self.set.as_deref());
+        let source = source.asked_by(&self.server.connection, cancel);
+        let (options, place) = (self.options(), source.to_string());
         let counted = output.while_running(cancel, |context| stats(&source, &options, context));
         let mut report = counted?;
         self.sort(&mut report.measurements);
@@ -178,7 +158,6 @@ impl StatsArgs {
             },
             exact: self.exact,
             jobs: self.server.jobs.into(),
-            retries: self.server.connection.retries,
         }
     }
 

@@ -179,17 +179,6 @@ impl GatheredShard {
         Ok(gathered)
     }
 
-    /// Says that there is no more of it, and why.
-    pub(super) fn missing(message: String, gathering: Gathering<'_>) -> Result<Self> {
-        let mut nothing = Self::new(gathering)?;
-        nothing.damage.push(GatherDamage {
-            tar: None,
-            member: None,
-            message,
-        });
-        Ok(nothing)
-    }
-
     /// How many TSM files there are.
     pub(super) fn file_count(&self) -> usize {
         self.files.len()

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::patient_client::open_shards;
+use super::patient_client::PatientClient;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::told;
@@ -17,6 +17,7 @@ use crate::repository::{
     Catalog, Chains, FileRecord, Gap, Layout, Location, Missing, Selection, Set, SetId, SetRecord,
     SetState, ShardState, steadily,
 };
+use crate::retry::Server;
 use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::{first_of, plural};
@@ -236,7 +237,7 @@ fn info_of(catalog: &Catalog, at: usize) -> SetInfo {
     }
 }
 
-/// Asks a server; so often again for the shards that it has open.
+/// Asks a server; so often again where it does not answer whole.
 ///
 /// # Errors
 ///
@@ -246,9 +247,14 @@ pub(crate) fn server_info(
     retries: u32,
     context: Context<'_>,
 ) -> Result<ServerInfo> {
-    let data = Data::read(&client.metastore()?.meta)?;
+    let patient = PatientClient {
+        client,
+        server: &Server::new(retries),
+        context,
+    };
+    let data = Data::read(&patient.metastore()?.meta)?;
     let live: Vec<ShardPath> = data.live_shards().map(|shard| shard.path).collect();
-    let open = open_shards(client, retries, live.iter(), context)?;
+    let open = patient.open_among(live.iter())?;
     let shard = |shard: Shard| {
         let state = match shard.deleted_at {
             Some(_) => "deleted",

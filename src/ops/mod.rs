@@ -24,6 +24,7 @@ mod room;
 mod selection;
 mod serve;
 mod server_shards;
+mod shard_source;
 mod shortfall;
 mod stats;
 mod trial;
@@ -37,13 +38,13 @@ pub use check::check;
 pub use check::{CheckOptions, CheckReport};
 pub use copy::{CopyOptions, CopyReport, CopyState, SetCopy, copy};
 pub use diff::{
-    DiffOptions, DiffReport, DiffSource, FieldTypeDiff, MeasurementDiff, PointsDiff, PolicyDiff,
-    SeriesExample, Side, ValueDiff, diff,
+    DiffOptions, DiffReport, FieldTypeDiff, MeasurementDiff, PointsDiff, PolicyDiff, SeriesExample,
+    Side, ValueDiff, diff,
 };
 pub use export::{
-    ExportDatabase, ExportFormat, ExportOptions, ExportReport, ExportSource, ExportTally,
-    ExportTarget, ExportedTable, LineOptions, NewlineRule, Resolution, SplitLimits, TableFormat,
-    TableOptions, TimeFormat, export,
+    ExportDatabase, ExportFormat, ExportOptions, ExportReport, ExportTally, ExportTarget,
+    ExportedTable, LineOptions, NewlineRule, Resolution, SplitLimits, TableFormat, TableOptions,
+    TimeFormat, export,
 };
 pub use forget::Reason;
 pub use forget::{ForgetOptions, ForgetReport, GroupServer};
@@ -66,11 +67,12 @@ pub use restore::{Lost, LostKind, LostList};
 pub use restore::{restore, restore_live};
 pub(crate) use serve::serve_embedded;
 pub use serve::{Directories, serve};
+pub use shard_source::ShardSource;
 pub use shortfall::Shortfall;
 pub(crate) use shortfall::grouped;
 pub use stats::{
     DatabaseStats, FieldStats, FieldType, MeasurementStats, PolicyStats, StatsAmount, StatsDamage,
-    StatsOptions, StatsReport, StatsSource, TagStats, stats,
+    StatsOptions, StatsReport, TagStats, stats,
 };
 pub use trial::{Trial, TrialOptions, TrialRefusal, TrialReport};
 pub use verify::{DamagedPlace, FileDamage, Meaning};

@@ -15,34 +15,11 @@ use crate::shard::ShardPath;
 use crate::text::seconds;
 use crate::wire::{InfoReply, MetaBlob};
 
-/// The shards that a server has open, of the databases that these are of. A server that closes
-/// without a byte and has the database is asked again so often.
-///
-/// # Errors
-///
-/// When the server is not reached, or does not tell.
-pub(super) fn open_shards<'s>(
-    client: &Client,
-    retries: u32,
-    shards: impl Iterator<Item = &'s ShardPath>,
-    context: Context<'_>,
-) -> Result<HashSet<ShardPath>> {
-    let databases: BTreeSet<&str> = shards.map(|path| &*path.database).collect();
-    let patient = PatientClient {
-        client,
-        server: &Server::new(retries),
-        retries,
-        context,
-    };
-    patient.open_shards(databases)
-}
-
 /// A client that asks again.
 pub(super) struct PatientClient<'a> {
     pub client: &'a Client,
-    /// Whether it can be asked; it is waited for as long as belongs to the retries.
+    /// Whether it can be asked, how often, and for how long.
     pub server: &'a Server,
-    pub retries: u32,
     pub context: Context<'a>,
 }
 
@@ -54,6 +31,19 @@ impl PatientClient<'_> {
     /// When it is not reached, or its reply breaks off each time.
     pub(super) fn metastore(&self) -> Result<MetaBlob> {
         self.ask("the metastore", || self.client.metastore())
+    }
+
+    /// The shards that the server has open, of the databases that these are of.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PatientClient::open_shards`].
+    pub(super) fn open_among<'s>(
+        &self,
+        shards: impl Iterator<Item = &'s ShardPath>,
+    ) -> Result<HashSet<ShardPath>> {
+        let databases: BTreeSet<&str> = shards.map(|path| &*path.database).collect();
+        self.open_shards(databases)
     }
 
     /// The shards of some databases that the server has open; none of a database that was dropped
@@ -112,7 +102,9 @@ impl PatientClient<'_> {
                 // The failure is not the server's, and whoever waits to ask it may.
                 self.server.not_asked();
                 let is_passing = kind_of(&error) == ErrorKind::Failed;
-                is_passing.then(|| attempts.failed(self.retries)).flatten()
+                is_passing
+                    .then(|| attempts.failed(self.server.retries()))
+                    .flatten()
             };
             let Some(wait) = wait else {
                 return Err(error);

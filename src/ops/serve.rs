@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::selection::{select, warn_not_open};
-use crate::context::Context;
+use super::selection::select;
 use crate::error::{Error, ErrorKind};
 use crate::influxd_dir::{self, LocalMeta, LocalShards};
-use crate::metastore::{Data, Shard};
+use crate::metastore::Data;
 use crate::repository::Selection;
-use crate::server::{LocalService, Log, MetaStore, Service, ServiceOptions, ShardStore};
+use crate::server::{LocalService, Log, MetaStore, Service, ServiceOptions};
 use crate::shard::ShardPath;
 
 /// The directories of an influxd, and what to make of its WAL.
@@ -44,22 +43,17 @@ impl Directories {
         }
     }
 
-    /// Opens them in the place of a backup; with the shards of a selection that the metastore names
-    /// and does not mark as deleted.
+    /// Opens them in the place of a backup, of which some shards are meant.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NoBackup`] where they are not there; those of [`Directories::open`], and
     /// [`ErrorKind::Refused`] when the data directory is another's.
-    pub(super) fn open_to_read(
-        &self,
-        selection: &Selection,
-    ) -> Result<(Vec<ShardPath>, LocalMeta, LocalShards)> {
+    pub(super) fn open_to_read(&self, selection: &Selection) -> Result<(LocalMeta, LocalShards)> {
         influxd_dir::ensure_there(&self.metadir, &self.datadir, ErrorKind::NoBackup)?;
         let shards = self.live_shards(selection)?;
         self.ensure_known(&shards)?;
-        let (meta, local) = self.open()?;
-        Ok((shards, meta, local))
+        self.open()
     }
 
     /// Opens them.
@@ -112,40 +106,6 @@ impl Directories {
             .hint("is it the data directory of that metastore?")
             .into())
     }
-}
-
-/// Those of the shards that have a directory. Warns of others that should have points by now.
-///
-/// # Errors
-///
-/// When that cannot be told.
-pub(super) fn held(
-    shards: impl Iterator<Item = Shard>,
-    store: &LocalShards,
-    context: Context<'_>,
-) -> Result<Vec<Shard>> {
-    let (held, absent) = held_and_absent(shards, store)?;
-    warn_not_open(absent.iter(), context);
-    Ok(held)
-}
-
-/// Those of the shards that have a directory, and the others.
-///
-/// # Errors
-///
-/// When that cannot be told.
-pub(super) fn held_and_absent(
-    shards: impl Iterator<Item = Shard>,
-    store: &LocalShards,
-) -> Result<(Vec<Shard>, Vec<Shard>)> {
-    let (mut held, mut absent) = (Vec::new(), Vec::new());
-    for shard in shards {
-        match store.holds(&shard.path)? {
-            true => held.push(shard),
-            false => absent.push(shard),
-        }
-    }
-    Ok((held, absent))
 }
 
 /// Serves directories on a bound listener.

@@ -12,69 +12,17 @@ use super::backup::{
     is_gone_from,
 };
 use super::members::TarStop;
-use super::patient_client::open_shards;
-use super::selection::{select, warn_not_open};
 use crate::cancel::Cancel;
-use crate::client::{Client, Reply};
+use crate::client::{Client, Endpoint, Reply};
 use crate::context::Context;
 use crate::error::told;
-use crate::metastore::{Data, Shard};
+use crate::metastore::Data;
 use crate::progress::Event;
-use crate::repository::Selection;
 use crate::retry::{Attempts, Gate, Server, is_of_server, pause};
 use crate::shard::ShardPath;
 use crate::shard_tar::Ending;
 use crate::time;
 use crate::wire::{Dialect, Request};
-
-/// The shards that a server has open.
-pub(super) struct OpenShards {
-    /// What its metastore says.
-    pub data: Data,
-    /// Those that are meant, in the order of the metastore.
-    pub shards: Vec<Shard>,
-    /// Those that are meant too, and that it does not have open.
-    pub not_open: Vec<Shard>,
-}
-
-impl OpenShards {
-    /// Asks a server for them.
-    ///
-    /// # Errors
-    ///
-    /// When the server is not reached, or has not what is named.
-    pub(super) fn of(
-        client: &Client,
-        retries: u32,
-        selection: &Selection,
-        context: Context<'_>,
-    ) -> Result<Self> {
-        let data = Data::read(&client.metastore()?.meta)?;
-        let mut shards = select(&data, selection, &client.address().to_string())?;
-        shards.retain(|shard| shard.deleted_at.is_none());
-        let paths = shards.iter().map(|shard| &shard.path);
-        let open = open_shards(client, retries, paths, context)?;
-        let is_open = |shard: &Shard| open.contains(&shard.path);
-        let (shards, not_open) = shards.into_iter().partition(is_open);
-        Ok(Self {
-            data,
-            shards,
-            not_open,
-        })
-    }
-
-    /// As [`OpenShards::of`], and warns of those that should have points by now and are not open.
-    pub(super) fn told_of(
-        client: &Client,
-        retries: u32,
-        selection: &Selection,
-        context: Context<'_>,
-    ) -> Result<Self> {
-        let open = Self::of(client, retries, selection, context)?;
-        warn_not_open(open.not_open.iter(), context);
-        Ok(open)
-    }
-}
 
 /// What came of a shard that a server was asked for.
 pub(super) enum ShardAnswer<T> {
@@ -124,6 +72,11 @@ impl<'a> ShardAsker<'a> {
             rule: rule.in_dialect(client.dialect()),
             late: AtomicU32::new(0),
         }
+    }
+
+    /// The server.
+    pub(super) fn address(&self) -> &Endpoint {
+        self.client.address()
     }
 
     /// Asks for a shard, as often as it takes or may be, and has `take` read what comes. What

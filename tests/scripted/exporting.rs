@@ -148,6 +148,24 @@ fn a_list_of_shards_that_does_not_come_is_asked_for_again_and_its_lack_ends_the_
 }
 
 #[test]
+fn a_metastore_that_breaks_off_is_asked_for_again_by_all_that_ask_a_server() {
+    let cut = || Reply::Cut(40, End::Fin);
+    each(COMMANDS, |command| {
+        let [peer, quiet] = [peer(Version::V1_6), peer(Version::V1_6)];
+        peer.script(Asked::Meta, [cut(), Reply::Whole]);
+        assert_eq!(run_over(command, &peer, &quiet, 0).0, 6, "{command}");
+        // As often as -retries says, and no more.
+        peer.script(Asked::Meta, [cut(), cut(), Reply::Whole]);
+        let code = if *command == "diff" { 2 } else { 1 };
+        assert_eq!(run_over(command, &peer, &quiet, code).0, 0, "{command}");
+    });
+    let peer = peer(Version::V1_6);
+    peer.script(Asked::Meta, [cut(), Reply::Whole]);
+    let run = Snap::new(["info", "-host", &peer.host()]).run().expect(0);
+    assert!(run.stdout.contains("3, 3 of them open"), "{}", run.stdout);
+}
+
+#[test]
 fn a_database_that_is_dropped_meanwhile_is_no_failure() {
     let mut model = Model::new(Version::V1_6, &[("db", "autogen", 9)]);
     let stays = Shard::new(Version::V1_6, "stays", "autogen", 1);

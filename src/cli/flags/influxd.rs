@@ -3,8 +3,10 @@
 
 use clap::Args;
 
+use super::source::SourceArg;
 use super::{DirectoriesArgs, values};
 use crate::client::Address;
+use crate::repository::Location;
 
 /// What -host means to each command: in short, and what is to be known beside it.
 const HOST: [[&str; 2]; 3] = [
@@ -39,7 +41,23 @@ pub(crate) struct InfluxdArgs<const COMMAND: usize> {
         value_parser = values::address,
         conflicts_with = "datadir",
     )]
-    pub(crate) host: Option<Address>,
+    host: Option<Address>,
     #[command(flatten)]
-    pub(crate) directories: DirectoriesArgs,
+    directories: DirectoriesArgs,
+}
+
+impl<const COMMAND: usize> InfluxdArgs<COMMAND> {
+    /// The influxd, if one is named.
+    pub(crate) fn named(&self) -> Option<SourceArg> {
+        let host = self.host.clone().map(SourceArg::Server);
+        host.or_else(|| self.directories.named().map(SourceArg::Directories))
+    }
+
+    /// The influxd, or else a set in `path`.
+    pub(crate) fn or_set(&self, path: Option<&Location>, set: Option<&str>) -> SourceArg {
+        self.named().unwrap_or_else(|| SourceArg::Set {
+            repository: values::repository(path),
+            set: set.map(str::to_owned),
+        })
+    }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+use super::source::SourceArg;
 use super::values::is_address;
-use crate::client::Address;
 use crate::error::{Error, ErrorKind};
 use crate::ops::Directories;
 use crate::repository::Location;
@@ -18,59 +18,35 @@ const SET: &[u8] = b"::";
 /// What the address of a server, or the directory of a stopped one, begins with.
 const INFLUXD: &str = "influxd://";
 
-/// One side of a comparison.
-#[derive(Debug, Clone)]
-pub(crate) enum SideArg {
-    /// A set, or the newest.
-    Set {
-        repository: Location,
-        set: Option<String>,
-    },
-    /// A running server.
-    Server(Address),
-    /// The directories of a stopped one.
-    Directories(Directories),
-}
-
-impl SideArg {
-    /// The place of its sets, if it is one.
-    pub(crate) fn repository(&self) -> Option<&Location> {
-        match self {
-            Self::Set { repository, .. } => Some(repository),
-            Self::Server(_) | Self::Directories(_) => None,
-        }
+fn parse(text: OsString) -> Result<SourceArg, Error> {
+    if let Some(rest) = text.to_string_lossy().strip_prefix(INFLUXD) {
+        return of_influxd(rest);
     }
-
-    fn parse(text: OsString) -> Result<Self, Error> {
-        if let Some(rest) = text.to_string_lossy().strip_prefix(INFLUXD) {
-            return of_influxd(rest);
-        }
-        let (place, set) = split_set(&text);
-        if place.is_empty() {
-            let fault = ErrorKind::Usage.error(format!(
-                "'{}' names no backup directory",
-                text.to_string_lossy()
-            ));
-            return Err(fault.hint("write PATH::SET"));
-        }
-        if set.is_none() && is_address(place) && !Path::new(place).exists() {
-            let place = place.display();
-            return Err(ErrorKind::Usage
-                .error(format!("there is no backup directory {place}"))
-                .hint(format!("for a running influxd, write {INFLUXD}{place}")));
-        }
-        Ok(Self::Set {
-            repository: Location::parse(OsString::from_vec(place.as_bytes().to_vec()))?,
-            set,
-        })
+    let (place, set) = split_set(&text);
+    if place.is_empty() {
+        let fault = ErrorKind::Usage.error(format!(
+            "'{}' names no backup directory",
+            text.to_string_lossy()
+        ));
+        return Err(fault.hint("write PATH::SET"));
     }
+    if set.is_none() && is_address(place) && !Path::new(place).exists() {
+        let place = place.display();
+        return Err(ErrorKind::Usage
+            .error(format!("there is no backup directory {place}"))
+            .hint(format!("for a running influxd, write {INFLUXD}{place}")));
+    }
+    Ok(SourceArg::Set {
+        repository: Location::parse(OsString::from_vec(place.as_bytes().to_vec()))?,
+        set,
+    })
 }
 
 /// A server, or where the directories of one are.
-fn of_influxd(rest: &str) -> Result<SideArg, Error> {
+fn of_influxd(rest: &str) -> Result<SourceArg, Error> {
     if rest.starts_with('/') {
         let root = Path::new(rest);
-        return Ok(SideArg::Directories(Directories {
+        return Ok(SourceArg::Directories(Directories {
             metadir: root.join("meta"),
             datadir: root.join("data"),
             waldir: None,
@@ -85,7 +61,7 @@ fn of_influxd(rest: &str) -> Result<SideArg, Error> {
             .strip_suffix('/')
             .unwrap_or(rest)
             .parse()
-            .map(SideArg::Server)
+            .map(SourceArg::Server)
             .map_err(|fault| ErrorKind::Usage.error(fault)),
     }
 }
@@ -108,9 +84,9 @@ fn split_set(text: &OsStr) -> (&OsStr, Option<String>) {
 }
 
 /// Reads A or B.
-pub(crate) fn side() -> impl TypedValueParser<Value = SideArg> {
+pub(crate) fn side() -> impl TypedValueParser<Value = SourceArg> {
     OsStringValueParser::new().try_map(|text| {
-        SideArg::parse(text).map_err(|error| match error.hint {
+        parse(text).map_err(|error| match error.hint {
             Some(hint) => format!("{}; {hint}", error.message),
             None => error.message,
         })
@@ -122,10 +98,10 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> String {
-        match SideArg::parse(text.into()) {
-            Ok(SideArg::Set { repository, set }) => format!("{repository} {set:?}"),
-            Ok(SideArg::Server(address)) => format!("server {address}"),
-            Ok(SideArg::Directories(directories)) => {
+        match parse(text.into()) {
+            Ok(SourceArg::Set { repository, set }) => format!("{repository} {set:?}"),
+            Ok(SourceArg::Server(address)) => format!("server {address}"),
+            Ok(SourceArg::Directories(directories)) => {
                 let (meta, data) = (directories.metadir, directories.datadir);
                 format!("{} {}", meta.display(), data.display())
             }

@@ -138,7 +138,6 @@ impl Backup<'_> {
         PatientClient {
             client: self.client,
             server: &self.server,
-            retries: self.options.retries,
             context: self.context,
         }
     }

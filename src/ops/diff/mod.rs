@@ -19,14 +19,14 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use super::prepared::Told;
+use super::backup::Rule;
+use super::prepared::{FLUSH_TIMEOUT, Told};
 use super::selection::ensure_series_found;
-use super::{Directories, RestoreSelection, Shortfall};
-use crate::client::Client;
+use super::shard_source::{OpenSource, ShardSource, ShardsMeant};
+use super::{RestoreSelection, Shortfall};
 use crate::context::Context;
 use crate::error::kind_of;
 use crate::progress::{Event, Outcome};
-use crate::repository::Location;
 use crate::shard::ShardPath;
 use crate::text::plural;
 use crate::time::Bounds;
@@ -34,7 +34,7 @@ use crate::tsm::points::PointsFinding;
 use crate::tsm::sought_series::SoughtSeries;
 use compare::Comparison;
 use files::SideFiles;
-use side::{OpenSide, SideProgress};
+use side::{OpenSide, SideNames, SideProgress};
 use slices::{GroupSpan, Slice, slices};
 use tally::{PolicyName, Tally};
 
@@ -42,26 +42,6 @@ pub use report::{
     DiffReport, FieldTypeDiff, MeasurementDiff, PointsDiff, PolicyDiff, SeriesExample, Side,
     ValueDiff,
 };
-
-/// Where one of the sides is.
-pub enum DiffSource<'a> {
-    /// In a set of a repository, or in the newest and what lies beside it.
-    Set {
-        /// The repository.
-        repository: &'a Location,
-        /// The set, if one is named.
-        set: Option<&'a str>,
-    },
-    /// On a running server.
-    Server {
-        /// The server.
-        client: Client,
-        /// How often a shard is asked for again.
-        retries: u32,
-    },
-    /// In the directories of a stopped server.
-    Directories(&'a Directories),
-}
 
 /// What is compared, and how.
 #[derive(Debug, Clone, Default)]
@@ -81,16 +61,21 @@ pub struct DiffOptions {
 /// When one cannot be found or read. What is damaged or missing of shards is no error, but told in
 /// the report.
 pub fn diff(
-    a: &DiffSource<'_>,
-    b: &DiffSource<'_>,
+    a: &ShardSource,
+    b: &ShardSource,
     options: &DiffOptions,
     context: Context<'_>,
 ) -> Result<DiffReport> {
     let started = Instant::now();
     options.what.ensure_consistent()?;
-    let sides = [
+    let sources = [
         open(Side::A, a, options, context)?,
         open(Side::B, b, options, context)?,
+    ];
+    let [source_a, source_b] = &sources;
+    let sides = [
+        OpenSide::of(Side::A, source_a, options),
+        OpenSide::of(Side::B, source_b, options),
     ];
     let [side_a, side_b] = &sides;
     side_a.warn_not_open(side_b, options, context);
@@ -108,10 +93,10 @@ pub fn diff(
 
 fn open<'a>(
     side: Side,
-    source: &'a DiffSource<'_>,
+    source: &'a ShardSource,
     options: &DiffOptions,
     context: Context<'_>,
-) -> Result<OpenSide<'a>> {
+) -> Result<OpenSource<'a>> {
     let progress = SideProgress {
         side,
         name: None,
@@ -121,7 +106,12 @@ fn open<'a>(
         progress: &progress,
         ..context
     };
-    let opened = OpenSide::open(side, source, options, context);
+    let meant = ShardsMeant {
+        selection: &SideNames { side, options }.selection(),
+        bounds: options.what.bounds(),
+        rule: Rule::Prompt(FLUSH_TIMEOUT),
+    };
+    let opened = source.open(&meant, context);
     opened.with_context(|| format!("reading {side}"))
 }
 
@@ -135,7 +125,7 @@ struct Differ<'a> {
     sides: [OpenSide<'a>; 2],
 }
 
-impl Differ<'_> {
+impl<'a> Differ<'a> {
     fn run(mut self, started: Instant) -> Result<DiffReport> {
         self.take_missing();
         let work = self.work();
@@ -164,7 +154,7 @@ impl Differ<'_> {
             measurements: self.tally.finish(),
             missing: self.missing,
             elapsed: started.elapsed(),
-            sets: self.sides.map(|side| side.set),
+            sets: self.sides.map(|side| side.source.set_id().cloned()),
         })
     }
 
@@ -245,10 +235,10 @@ impl Differ<'_> {
             return Ok(());
         };
         self.context.report(&Event::Started {
-            shard: &name,
+            shard: name,
             bytes: self.bytes_to_read(slice),
         });
-        self.make_ready(slice, &name)?;
+        self.make_ready(slice, name)?;
         // What of a shard that cannot be had is missing in the other one nobody knows.
         let lacks = self.sides.iter().find_map(OpenSide::lacks);
         let lacks = lacks.map(str::to_owned);
@@ -260,7 +250,7 @@ impl Differ<'_> {
             }
         };
         self.context.report(&Event::Finished {
-            shard: &name,
+            shard: name,
             outcome,
             elapsed: started.elapsed(),
         });
@@ -268,9 +258,9 @@ impl Differ<'_> {
     }
 
     /// The shard by whose name a slice is told of.
-    fn name_of(&self, slice: &Slice) -> Option<ShardPath> {
+    fn name_of(&self, slice: &Slice) -> Option<&'a ShardPath> {
         let mut sides = self.sides.iter().zip(&slice.shards);
-        sides.find_map(|(side, shards)| Some(side.shards[*shards.first()?].path.clone()))
+        sides.find_map(|(side, shards)| Some(side.shards[*shards.first()?].path))
     }
 
     /// The bytes of the shards that are not ready yet.

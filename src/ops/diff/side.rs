@@ -1,94 +1,72 @@
 //! One side of a comparison: which shards it has, and these made ready to be read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 
+use super::DiffOptions;
 use super::report::Side;
 use super::slices::GroupSpan;
 use super::tally::PolicyName;
-use super::{DiffOptions, DiffSource};
-use crate::client::Client;
 use crate::context::Context;
-use crate::influxd_dir::LocalShards;
-use crate::metastore::{Data, Shard};
-use crate::ops::Directories;
-use crate::ops::backup::Rule;
-use crate::ops::prepared::{self, FLUSH_TIMEOUT, Prepared, PreparedShard};
-use crate::ops::restore::{
-    PlannedShard, RestoreSelection, SetExtent, SetSelector, Source, planned, sets_of,
-};
-use crate::ops::serve::held_and_absent;
-use crate::ops::server_shards::{OpenShards, ShardAsker};
+use crate::metastore::Shard;
+use crate::ops::prepared::{Prepared, PreparedShard};
+use crate::ops::shard_source::{OpenSource, SourceShard};
 use crate::ops::{Shortfall, selection};
 use crate::progress::{Event, Progress};
-use crate::repository::{Catalog, Held, Location, Selection, SetId};
-use crate::server::MetaStore;
+use crate::repository::Selection;
 use crate::shard::{Name, ShardPath};
 use crate::text::few_names;
 
 /// One side, whose shards are known.
 pub(super) struct OpenSide<'a> {
     pub side: Side,
-    /// The set, where it is one.
-    pub set: Option<SetId>,
+    pub source: &'a OpenSource<'a>,
     /// The retention policies that are meant, by the names that they have in A, with their own.
     pub policies: BTreeMap<PolicyName, PolicyName>,
-    pub shards: Vec<SideShard>,
+    pub shards: Vec<SideShard<'a>>,
     pub missing: Vec<Shortfall>,
-    /// Shards that are meant, and that an influxd does not have open.
-    not_open: Vec<Shard>,
-    /// What the set is of, where it is one.
-    extent: Option<SetExtent>,
-    place: Place<'a>,
     /// What came of the shards that are wanted, by their places.
     ready: BTreeMap<usize, Prepared>,
 }
 
 /// A shard of a side.
-pub(super) struct SideShard {
-    pub path: ShardPath,
+pub(super) struct SideShard<'a> {
+    pub path: &'a ShardPath,
     /// Its policy, by the name that it has in A.
     pub policy: PolicyName,
     pub span: GroupSpan,
     /// Bytes to read, where that is known.
     pub bytes: Option<u64>,
-    /// How it is put together, in a set; until it is.
-    planned: Option<PlannedShard>,
-}
-
-/// Where shards come from.
-enum Place<'a> {
-    Set { catalog: Box<Catalog>, _held: Held },
-    Server(ShardAsker<'a>),
-    Directories(LocalShards),
+    /// What it is read from.
+    found: SourceShard<'a>,
 }
 
 impl<'a> OpenSide<'a> {
-    /// Finds the shards of a side that are meant.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such set or server, or nothing of what is meant; when its metastore is
-    /// damaged.
-    pub(super) fn open(
-        side: Side,
-        source: &'a DiffSource<'_>,
-        options: &DiffOptions,
-        context: Context<'_>,
-    ) -> Result<Self> {
+    /// The shards of a source, as those of a side.
+    pub(super) fn of(side: Side, source: &'a OpenSource<'a>, options: &DiffOptions) -> Self {
         let names = SideNames { side, options };
-        match source {
-            DiffSource::Set { repository, set } => names.of_set(repository, *set, context),
-            DiffSource::Server { client, retries } => names.of_server(client, *retries, context),
-            DiffSource::Directories(directories) => names.of_directories(directories),
+        let shards = source.shards().into_iter();
+        let shards = shards.map(|found| SideShard {
+            path: found.path(),
+            policy: names.policy_of(found.info),
+            span: span_of(found.info),
+            bytes: found.bytes(),
+            found,
+        });
+        Self {
+            side,
+            source,
+            policies: names.policies(source),
+            shards: shards.collect(),
+            missing: source.missing.clone(),
+            ready: BTreeMap::new(),
         }
     }
 
     /// Whether it is of a policy, by its own name: a set is of what it holds or was asked for.
     fn is_of(&self, own: &PolicyName) -> bool {
-        let holds = |extent: &SetExtent| extent.has_policy(&own.database, &own.retention_policy);
-        self.extent.as_ref().is_none_or(holds)
+        self.source.is_of(&own.database, &own.retention_policy)
     }
 
     /// The policies that it has alone, with their own names: of those that the other side, a set,
@@ -122,11 +100,11 @@ impl<'a> OpenSide<'a> {
             options,
         };
         let is_in_other = |shard: &&Shard| {
-            let SideShard { policy, span, .. } = names.shard(shard);
+            let (policy, span) = (names.policy_of(shard), span_of(shard));
             let mut others = other.shards.iter().filter(|of| of.policy == policy);
             others.any(|of| of.span.start < span.end && span.start < of.span.end)
         };
-        let absent = self.not_open.iter().filter(is_in_other);
+        let absent = self.source.not_open.iter().filter(is_in_other);
         let progress = SideProgress {
             side: self.side,
             name: None,
@@ -157,7 +135,7 @@ impl<'a> OpenSide<'a> {
         self.ready.retain(|at, _| wanted.contains(at));
         for &at in wanted {
             if !self.ready.contains_key(&at) {
-                let prepared = self.prepare(at, context)?;
+                let prepared = self.shards[at].found.prepare(context)?;
                 if let Prepared::Missing(shortfall) = &prepared {
                     self.missing.push(shortfall.clone());
                 }
@@ -180,7 +158,7 @@ impl<'a> OpenSide<'a> {
     }
 
     /// Those that are ready.
-    pub(super) fn ready(&self) -> impl Iterator<Item = (&SideShard, &PreparedShard)> {
+    pub(super) fn ready(&self) -> impl Iterator<Item = (&SideShard<'a>, &PreparedShard)> {
         let ready = self.ready.iter();
         ready.filter_map(|(at, prepared)| match prepared {
             Prepared::Whole(prepared) => Some((&self.shards[*at], prepared)),
@@ -195,135 +173,17 @@ impl<'a> OpenSide<'a> {
             Prepared::Whole(_) | Prepared::Gone => None,
         })
     }
-
-    fn prepare(&mut self, at: usize, context: Context<'_>) -> Result<Prepared> {
-        let shard = &mut self.shards[at];
-        let prepared = match &self.place {
-            Place::Server(asker) => {
-                return prepared::from_server(asker, shard.path.clone(), context);
-            }
-            Place::Set { catalog, .. } => match shard.planned.take() {
-                Some(planned) => prepared::from_set(catalog, planned, context),
-                None => anyhow::bail!("shard {} was read already", shard.path),
-            },
-            Place::Directories(local) => {
-                prepared::from_directory(local, shard.path.clone(), context)
-            }
-        };
-        prepared.map(Prepared::Whole)
-    }
 }
 
 /// What is meant of a side, by its names.
-struct SideNames<'a> {
-    side: Side,
-    options: &'a DiffOptions,
+pub(super) struct SideNames<'a> {
+    pub side: Side,
+    pub options: &'a DiffOptions,
 }
 
 impl SideNames<'_> {
-    fn of_set(
-        &self,
-        repository: &Location,
-        set: Option<&str>,
-        context: Context<'_>,
-    ) -> Result<OpenSide<'static>> {
-        let selection = self.selection();
-        let bounds = self.options.what.bounds();
-        let (catalog, (source, planned), held) =
-            planned(repository, set, context, |catalog: &Catalog| {
-                let named = SetSelector::named(set);
-                let source = Source::read(catalog, named, &selection, bounds, true, context)?;
-                source.report_missing(catalog, &selection, context)?;
-                let planned = source.planned(&RestoreSelection::default(), Some)?;
-                let sets = sets_of(&planned);
-                Ok(((source, planned), sets))
-            })?;
-        let groups: BTreeMap<&ShardPath, &Shard> = source
-            .live
-            .iter()
-            .map(|shard| (&shard.path, shard))
-            .collect();
-        let shards = planned.into_iter().filter_map(|planned| {
-            let shard = self.shard(groups.get(&planned.source)?);
-            Some(SideShard {
-                bytes: Some(planned.bytes()),
-                planned: Some(planned),
-                ..shard
-            })
-        });
-        let databases: BTreeSet<&str> = source.databases.iter().map(String::as_str).collect();
-        let mut policies = self.policies(&source.data, &|name| databases.contains(name));
-        policies.retain(|_, own| {
-            source
-                .extent
-                .has_policy(&own.database, &own.retention_policy)
-        });
-        Ok(OpenSide {
-            side: self.side,
-            policies,
-            shards: shards.collect(),
-            missing: source.chains.missing,
-            not_open: Vec::new(),
-            extent: Some(source.extent),
-            set: Some(source.set),
-            place: Place::Set {
-                catalog: Box::new(catalog),
-                _held: held,
-            },
-            ready: BTreeMap::new(),
-        })
-    }
-
-    fn of_server<'c>(
-        &self,
-        client: &'c Client,
-        retries: u32,
-        context: Context<'_>,
-    ) -> Result<OpenSide<'c>> {
-        let selection = self.selection();
-        let open = OpenShards::of(client, retries, &selection, context)?;
-        let meant = open.shards.iter().filter(|shard| self.is_meant(shard));
-        Ok(OpenSide {
-            side: self.side,
-            set: None,
-            policies: self.policies(&open.data, &|name| selection.takes_database(name)),
-            shards: meant.map(|shard| self.shard(shard)).collect(),
-            missing: Vec::new(),
-            not_open: open.not_open,
-            extent: None,
-            place: Place::Server(ShardAsker::new(
-                client,
-                retries,
-                Rule::Prompt(FLUSH_TIMEOUT),
-            )),
-            ready: BTreeMap::new(),
-        })
-    }
-
-    fn of_directories(&self, directories: &Directories) -> Result<OpenSide<'static>> {
-        let selection = self.selection();
-        let (_, meta, local) = directories.open_to_read(&selection)?;
-        let data = Data::read(&meta.data()?)?;
-        let holder = directories.datadir.display().to_string();
-        let meant = selection::select(&data, &selection, &holder)?.into_iter();
-        let meant = meant.filter(|shard| self.is_meant(shard));
-        let (shards, not_open) = held_and_absent(meant, &local)?;
-        let shards = shards.iter().map(|shard| self.shard(shard)).collect();
-        Ok(OpenSide {
-            side: self.side,
-            set: None,
-            policies: self.policies(&data, &|name| selection.takes_database(name)),
-            shards,
-            missing: Vec::new(),
-            not_open,
-            extent: None,
-            place: Place::Directories(local),
-            ready: BTreeMap::new(),
-        })
-    }
-
     /// The shards that are meant, by the names of this side.
-    fn selection(&self) -> Selection {
+    pub(super) fn selection(&self) -> Selection {
         let what = &self.options.what;
         let selection = what.selection(self.options.include_internal);
         match self.side {
@@ -337,12 +197,6 @@ impl SideNames<'_> {
                 ..selection
             },
         }
-    }
-
-    fn is_meant(&self, shard: &Shard) -> bool {
-        let bounds = self.options.what.bounds();
-        shard.deleted_at.is_none()
-            && bounds.is_none_or(|bounds| !bounds.misses(shard.start, shard.end))
     }
 
     /// What a policy of this side is called in A.
@@ -381,45 +235,42 @@ impl SideNames<'_> {
         }
     }
 
-    fn shard(&self, shard: &Shard) -> SideShard {
-        let own = PolicyName {
+    /// What the policy of a shard is called in A.
+    fn policy_of(&self, shard: &Shard) -> PolicyName {
+        self.policy_in_a(&PolicyName {
             database: shard.path.database.clone(),
             retention_policy: shard.path.retention_policy.clone(),
-        };
-        // Whatever a metastore says, a group has some time.
-        let start = shard.start.min(i64::MAX - 1);
-        SideShard {
-            policy: self.policy_in_a(&own),
-            path: shard.path.clone(),
-            span: GroupSpan {
-                start,
-                end: shard.end.max(start + 1),
-            },
-            bytes: None,
-            planned: None,
-        }
+        })
     }
 
-    /// The policies of the databases that are meant.
-    fn policies(
-        &self,
-        data: &Data,
-        takes_database: &dyn Fn(&str) -> bool,
-    ) -> BTreeMap<PolicyName, PolicyName> {
+    /// The policies of a source that are meant.
+    fn policies(&self, source: &OpenSource<'_>) -> BTreeMap<PolicyName, PolicyName> {
         let wanted = self.selection().retention_policy;
+        let databases = source.data.databases.iter();
+        let databases = databases.filter(|database| source.databases.contains(&database.name));
         let mut policies = BTreeMap::new();
-        for database in data.databases.iter().filter(|of| takes_database(&of.name)) {
+        for database in databases {
             for policy in &database.retention_policies {
-                if wanted.as_ref().is_none_or(|wanted| *wanted == policy.name) {
-                    let own = PolicyName {
-                        database: database.name.as_str().into(),
-                        retention_policy: policy.name.as_str().into(),
-                    };
+                let own = PolicyName {
+                    database: database.name.as_str().into(),
+                    retention_policy: policy.name.as_str().into(),
+                };
+                let is_meant = wanted.as_ref().is_none_or(|wanted| *wanted == policy.name);
+                if is_meant && source.is_of(&own.database, &own.retention_policy) {
                     policies.insert(self.policy_in_a(&own), own);
                 }
             }
         }
         policies
+    }
+}
+
+/// The times of the group of a shard: whatever a metastore says, it has some.
+fn span_of(shard: &Shard) -> GroupSpan {
+    let start = shard.start.min(i64::MAX - 1);
+    GroupSpan {
+        start,
+        end: shard.end.max(start + 1),
     }
 }
 

@@ -1,56 +1,48 @@
 //! `snap export`: the points of a backup, or of an influxd, in formats that others read.
 //!
 //! The shards of a set are those that a restore would put into a data directory. Each is made ready
-//! to be read ([`prepared`]), while the one before it is written: several threads make pieces of its
-//! points ([`shard`]), and a [`points_writer`] writes them in their order, as [`lines`] to where [`output`] leads, or, after a [`survey`] of what there
-//! is, as [`tables`], which may have a [`directory`]. What is damaged is named, and everything else
-//! is exported.
+//! to be read ([`SourceShard::prepare`]), while the one before it is written: several threads make
+//! pieces of its points ([`shard`]), and a [`points_writer`] writes them in their order, as [`lines`]
+//! to where [`output`] leads, or, after a [`survey`] of what there is, as [`tables`], which may have a
+//! [`directory`]. What is damaged is named, and everything else is exported.
 
 mod directory;
 mod lines;
 mod output;
-mod plan;
 mod points_writer;
 mod shard;
 mod survey;
 mod tables;
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::restore::{PlannedShard, RestoreSelection, planned, sets_of};
 use crate::cancel::Cancel;
-use crate::client::Client;
 use crate::context::Context;
+use crate::error::Error;
 use crate::io::scratch::scratch_dir;
-use crate::metastore::Data;
+use crate::ops::Shortfall;
 use crate::ops::backup::Rule;
-use crate::ops::gather::{GatherDepth, GatheredShard, Gathering};
-use crate::ops::prepared::{self, FLUSH_TIMEOUT, Prepared, PreparedShard};
+use crate::ops::prepared::{FLUSH_TIMEOUT, Prepared, PreparedShard};
+use crate::ops::restore::RestoreSelection;
 use crate::ops::selection::ensure_series_found;
-use crate::ops::serve::held;
-use crate::ops::server_shards::{OpenShards, ShardAsker};
-use crate::ops::{Directories, Shortfall};
+use crate::ops::shard_source::{OpenSource, ShardSource, ShardsMeant, SourceShard};
 use crate::progress::{Event, Outcome};
-use crate::repository::{Catalog, Location, SetId};
-use crate::server::{MetaStore, ShardStore};
-use crate::shard::ShardPath;
+use crate::repository::SetId;
 use crate::text::plural;
 use crate::time::Bounds;
 use crate::tsm::sought_series::SoughtSeries;
 use directory::ExportDirectory;
 use lines::LineWriter;
 use output::{ExportFiles, ExportOut};
-use plan::ExportPlan;
 use points_writer::PointsWriter;
 use shard::{SeriesCounter, WhichPoints};
-use survey::{Survey, Surveyed};
+use survey::Survey;
 use tables::{ExportSchema, TableWriter};
 
 pub use lines::{ExportDatabase, LineOptions, NewlineRule, SplitLimits};
@@ -60,7 +52,7 @@ pub use tables::{Resolution, TableFormat, TableOptions, TimeFormat};
 #[derive(Debug, Clone)]
 pub struct ExportOptions {
     /// Where the points are.
-    pub source: ExportSource,
+    pub source: ShardSource,
     /// The shards, and the series and times of the points. New names are not looked at.
     pub what: RestoreSelection,
     /// How points are written.
@@ -83,27 +75,6 @@ impl ExportOptions {
     fn are_divided(&self) -> bool {
         matches!(&self.format, ExportFormat::Lines(lines) if lines.split.are_given())
     }
-}
-
-/// Where the points of an export are.
-#[derive(Debug, Clone)]
-pub enum ExportSource {
-    /// In a backup.
-    Set {
-        /// Where its sets lie.
-        repository: Location,
-        /// The set; none for the newest.
-        set: Option<String>,
-    },
-    /// On a running server.
-    Server {
-        /// The server.
-        client: Arc<Client>,
-        /// How often a shard is asked for again.
-        retries: u32,
-    },
-    /// In the directories of an influxd that does not run.
-    Directories(Directories),
 }
 
 /// Where the points go.
@@ -247,143 +218,82 @@ impl Exporter<'_> {
     /// Exports everything that is meant; the set.
     fn export(&mut self, out: ExportOut<'_>) -> Result<Option<SetId>> {
         let (what, context) = (&self.options.what, self.context);
-        match &self.options.source {
-            ExportSource::Set { repository, set } => {
-                let set = set.as_deref();
-                let plan = |catalog: &Catalog| {
-                    let (id, plan) = ExportPlan::of_set(catalog, set, what, context)?;
-                    let sets = sets_of(&plan.shards);
-                    Ok(((id, plan), sets))
-                };
-                let (catalog, (id, plan), _held) = planned(repository, set, context, plan)?;
-                let prepare = |shard, context: Context<'_>| {
-                    prepared::from_set(&catalog, shard, context).map(Prepared::Whole)
-                };
-                let gather = |shard: &PlannedShard, gathering: Gathering<'_>| {
-                    GatheredShard::of_chain(&catalog, &shard.source, &shard.chain, gathering)
-                };
-                let sets = sets_of(&plan.shards).into_iter();
-                let sets = sets.map(|at| catalog.sets()[at].id.clone());
-                self.older_sets = sets.filter(|other| *other != id).collect();
-                let is_remote = repository.directory().is_none();
-                let schema = self.schema(&plan, is_remote, &gather)?;
-                self.run(plan, schema, &prepare, out)?;
-                Ok(Some(id))
-            }
-            ExportSource::Server { client, retries } => {
-                let selection = what.selection(false);
-                let open = OpenShards::told_of(client, *retries, &selection, context)?;
-                let shards = open.shards.into_iter().map(|shard| shard.path);
-                let holder = client.address().to_string();
-                let inside = ExportPlan::of_influxd(open.data, shards.collect(), what, holder);
-                let asker = ShardAsker::new(client, *retries, Rule::Prompt(FLUSH_TIMEOUT));
-                let prepare =
-                    |shard, context: Context<'_>| prepared::from_server(&asker, shard, context);
-                let gather = |shard: &ShardPath, gathering: Gathering<'_>| {
-                    match GatheredShard::of_server(&asker, shard, gathering, context)? {
-                        Ok(gathered) => Ok(gathered),
-                        // What it lacks is told when its points are read.
-                        Err(reason) => GatheredShard::missing(reason, gathering),
-                    }
-                };
-                let schema = self.schema(&inside, true, &gather)?;
-                self.run(inside, schema, &prepare, out)?;
-                Ok(None)
-            }
-            ExportSource::Directories(directories) => {
-                let selection = what.selection(false);
-                let (shards, meta, stores) = directories.open_to_read(&selection)?;
-                let holder = "the data directory".to_owned();
-                let data = Data::read(&meta.data()?)?;
-                let wanted: BTreeSet<ShardPath> = shards.into_iter().collect();
-                let meant = data
-                    .live_shards()
-                    .filter(|shard| wanted.contains(&shard.path));
-                let shards = held(meant, &stores, context)?.into_iter();
-                let inside = ExportPlan::of_influxd(
-                    data,
-                    shards.map(|shard| shard.path).collect(),
-                    what,
-                    holder,
-                );
-                let prepare = |shard, context: Context<'_>| {
-                    prepared::from_directory(&stores, shard, context).map(Prepared::Whole)
-                };
-                let gather = |shard: &ShardPath, gathering: Gathering<'_>| {
-                    GatheredShard::of_directory(stores.snapshot(shard)?, shard, gathering)
-                };
-                let schema = self.schema(&inside, false, &gather)?;
-                self.run(inside, schema, &prepare, out)?;
-                Ok(None)
-            }
-        }
+        let meant = ShardsMeant {
+            selection: &what.selection(false),
+            bounds: what.bounds(),
+            rule: Rule::Prompt(FLUSH_TIMEOUT),
+        };
+        let source = self.options.source.open(&meant, context)?;
+        source.warn_not_open(context);
+        self.older_sets = source.older_sets();
+        let shards = source.shards();
+        let schema = match self.options.format {
+            ExportFormat::Lines(_) => ExportSchema::default(),
+            // It has to be known before.
+            ExportFormat::Tables(_) => self.schema(&source, &shards)?,
+        };
+        self.run(&source, &shards, &schema, out)?;
+        Ok(source.set_id().cloned())
     }
 
-    /// What there is in the shards of a plan, where the format has to know it before; `is_remote`
-    /// says whether to read a piece of their files takes long.
-    fn schema<T: Surveyed>(
-        &self,
-        plan: &ExportPlan<T>,
-        is_remote: bool,
-        gather: &impl Fn(&T, Gathering<'_>) -> Result<GatheredShard>,
-    ) -> Result<Option<ExportSchema>> {
+    /// What there is in shards.
+    fn schema(&self, source: &OpenSource<'_>, shards: &[SourceShard<'_>]) -> Result<ExportSchema> {
         let (context, scratch) = (self.context, scratch_dir());
-        if let ExportFormat::Lines(_) = self.options.format {
-            return Ok(None);
-        }
-        let count = plan.shards.len();
-        context.status(format!("reading the indexes of {}", plural(count, "shard")));
-        let bytes = plan.bytes;
-        context.report(&Event::Shards { count, bytes });
+        let count = plural(shards.len(), "shard");
+        context.status(format!("reading the indexes of {count}"));
+        self.report_shards(shards);
         let bounds = self.options.what.bounds().unwrap_or(Bounds::ANY);
         let mut survey = Survey::new(&self.sought, bounds, context);
-        let gathering = Gathering {
-            depth: GatherDepth::Schema,
-            is_remote,
-            scratch: &scratch,
-            cancel: context.cancel,
-            progress: context.progress,
-        };
-        for shard in &plan.shards {
-            survey.add(shard, || gather(shard, gathering))?;
+        for shard in shards {
+            survey.add(shard, &scratch)?;
         }
-        if !survey.is_damaged && plan.missing.is_empty() {
-            ensure_series_found(&self.sought, self.options.what.bounds(), &plan.holder)?;
+        if !survey.is_damaged && source.missing.is_empty() {
+            self.ensure_series_found(source)?;
         }
-        Ok(Some(survey.schema))
+        Ok(survey.schema)
     }
 
-    /// Exports the shards of a plan. One is made ready while another is written.
-    fn run<T: Send>(
+    fn report_shards(&self, shards: &[SourceShard<'_>]) {
+        self.context.report(&Event::Shards {
+            count: shards.len(),
+            bytes: shards.iter().map(SourceShard::bytes).sum(),
+        });
+    }
+
+    fn ensure_series_found(&self, source: &OpenSource<'_>) -> Result<(), Error> {
+        ensure_series_found(
+            &self.sought,
+            self.options.what.bounds(),
+            &source.to_string(),
+        )
+    }
+
+    /// Exports shards. One is made ready while another is written.
+    fn run(
         &mut self,
-        plan: ExportPlan<T>,
-        schema: Option<ExportSchema>,
-        prepare: &(impl Fn(T, Context<'_>) -> Result<Prepared> + Sync),
+        source: &OpenSource<'_>,
+        shards: &[SourceShard<'_>],
+        schema: &ExportSchema,
         out: ExportOut<'_>,
     ) -> Result<()> {
-        let count = plan.shards.len();
-        let context = self.context;
-        self.missing = plan.missing;
-        context.status(format!("exporting {}", plural(count, "shard")));
-        context.report(&Event::Shards {
-            count,
-            bytes: plan.bytes,
-        });
-        let (data, databases, shards) = (plan.data, plan.databases, plan.shards);
+        let (data, context) = (&source.data, self.context);
+        self.missing = source.missing.clone();
+        context.status(format!("exporting {}", plural(shards.len(), "shard")));
+        self.report_shards(shards);
         match &self.options.format {
             ExportFormat::Lines(options) => {
-                let writer = LineWriter::new(*options, &data, databases, out.lines()?)?;
-                self.write_all(shards, prepare, writer)?;
+                let databases = source.databases.clone();
+                let writer = LineWriter::new(*options, data, databases, out.lines()?)?;
+                self.write_all(shards, writer)?;
             }
             ExportFormat::Tables(options) => {
-                let schema = schema.unwrap_or_default();
-                let writer = TableWriter::new(options, &schema, &data, out, context)?;
-                self.write_all(shards, prepare, writer)?;
+                let writer = TableWriter::new(options, schema, data, out, context)?;
+                self.write_all(shards, writer)?;
             }
         }
         // Of what is damaged, nobody knows which series are in it.
         if self.missing.is_empty() {
-            ensure_series_found(&self.sought, self.options.what.bounds(), &plan.holder)?;
+            self.ensure_series_found(source)?;
         }
         let findings = std::mem::take(&mut self.findings).into_iter();
         let of_all = |reason| Shortfall {
@@ -395,10 +305,9 @@ impl Exporter<'_> {
     }
 
     /// Writes shards. One is made ready while another is written.
-    fn write_all<T: Send, W: PointsWriter>(
+    fn write_all<W: PointsWriter>(
         &mut self,
-        shards: Vec<T>,
-        prepare: &(impl Fn(T, Context<'_>) -> Result<Prepared> + Sync),
+        shards: &[SourceShard<'_>],
         mut writer: W,
     ) -> Result<()> {
         let context = self.context;
@@ -409,7 +318,7 @@ impl Exporter<'_> {
             let (sender, receiver) = mpsc::sync_channel(0);
             scope.spawn(move || {
                 for shard in shards {
-                    let prepared = prepare(shard, Context { cancel, ..context });
+                    let prepared = shard.prepare(Context { cancel, ..context });
                     let is_over = prepared.is_err();
                     if sender.send(prepared).is_err() || is_over {
                         return;

@@ -1,48 +1,21 @@
 //! Which columns the tables of an export have: the indexes of all shards are read before points are.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
 use super::tables::ExportSchema;
 use crate::context::Context;
-use crate::ops::gather::GatheredShard;
-use crate::ops::restore::PlannedShard;
+use crate::ops::gather::{GatherDepth, GatheredShard};
+use crate::ops::shard_source::SourceShard;
 use crate::progress::{Event, Outcome};
 use crate::shard::ShardPath;
 use crate::time::Bounds;
 use crate::tsm::index::IndexError;
 use crate::tsm::schema::SeriesWalk;
 use crate::tsm::sought_series::SoughtSeries;
-
-/// A shard of a plan, whatever it is read from.
-pub(super) trait Surveyed {
-    fn name(&self) -> &ShardPath;
-
-    /// Bytes of its files, where they are known.
-    fn size(&self) -> Option<u64>;
-}
-
-impl Surveyed for PlannedShard {
-    fn name(&self) -> &ShardPath {
-        &self.source
-    }
-
-    fn size(&self) -> Option<u64> {
-        Some(self.bytes())
-    }
-}
-
-impl Surveyed for ShardPath {
-    fn name(&self) -> &ShardPath {
-        self
-    }
-
-    fn size(&self) -> Option<u64> {
-        None
-    }
-}
 
 /// Reads what there is in shards.
 pub(super) struct Survey<'a> {
@@ -66,21 +39,33 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Reads the indexes of a shard that is gathered for it.
+    /// Reads the indexes of a shard; copies of them are made in `scratch`.
     ///
     /// # Errors
     ///
     /// When they cannot be read; when a stop was asked for.
-    pub(super) fn add(
-        &mut self,
-        planned: &impl Surveyed,
-        gather: impl FnOnce() -> Result<GatheredShard>,
-    ) -> Result<()> {
+    pub(super) fn add(&mut self, of: &SourceShard<'_>, scratch: &Path) -> Result<()> {
         let (started, context) = (Instant::now(), self.context);
-        let (shard, bytes) = (planned.name(), planned.size());
+        let (shard, bytes) = (of.path(), of.bytes());
         context.report(&Event::Started { shard, bytes });
-        let gathered = gather()?;
-        self.is_damaged |= !gathered.damage.is_empty();
+        // What a server does not send is told when points are read.
+        let gathered = of.gather(GatherDepth::Schema, scratch, context)?.ok();
+        let is_whole = |gathered: &GatheredShard| gathered.damage.is_empty();
+        self.is_damaged |= !gathered.as_ref().is_some_and(is_whole);
+        if let Some(gathered) = &gathered {
+            self.walk(shard, gathered)
+                .with_context(|| format!("reading shard {shard}"))?;
+        }
+        context.report(&Event::Finished {
+            shard,
+            outcome: Outcome::Checked,
+            elapsed: started.elapsed(),
+        });
+        Ok(())
+    }
+
+    fn walk(&mut self, shard: &ShardPath, gathered: &GatheredShard) -> Result<()> {
+        let context = self.context;
         let matcher = RefCell::new(self.sought.matcher());
         let (schema, bounds) = (&mut self.schema, self.bounds);
         let walked = gathered.with_files(|files, _| {
@@ -95,18 +80,10 @@ impl<'a> Survey<'a> {
             )
         });
         context.check()?;
-        walked
-            .map_err(|error| match error {
-                IndexError::Read { source, .. } => source.into(),
-                // It was sound a moment ago.
-                damage => anyhow::Error::new(damage),
-            })
-            .with_context(|| format!("reading shard {shard}"))?;
-        context.report(&Event::Finished {
-            shard,
-            outcome: Outcome::Checked,
-            elapsed: started.elapsed(),
-        });
-        Ok(())
+        walked.map_err(|error| match error {
+            IndexError::Read { source, .. } => source.into(),
+            // It was sound a moment ago.
+            damage => anyhow::Error::new(damage),
+        })
     }
 }

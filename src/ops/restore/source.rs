@@ -166,6 +166,7 @@ fn ensure_known(catalog: &Catalog, at: usize, chains: &Restorable) -> Result<()>
 }
 
 /// A shard to restore.
+#[derive(Clone)]
 pub(crate) struct PlannedShard {
     /// What it is called in the backup.
     pub source: ShardPath,
@@ -208,49 +209,9 @@ pub(crate) fn planned<T>(
     Ok((catalog, plan, held))
 }
 
-/// What a restore of a set would read, for who reads it without one.
-pub(crate) struct SetContents {
-    /// The id of the set.
-    pub set: SetId,
-    /// The files of each shard, oldest first; never none.
-    pub shards: Vec<(ShardPath, Vec<BackupFile>)>,
-    /// What is not in the backup. It was told.
-    pub missing: Vec<Shortfall>,
-}
-
-impl SetContents {
-    /// Finds what `selection` takes of the set of that name, or else of the newest and what lies
-    /// beside it.
-    ///
-    /// # Errors
-    ///
-    /// As for a restore.
-    pub(crate) fn read(
-        catalog: &Catalog,
-        set: Option<&str>,
-        selection: &Selection,
-        context: Context<'_>,
-    ) -> Result<Self> {
-        let named = SetSelector::named(set);
-        let mut source = Source::read(catalog, named, selection, None, true, context)?;
-        source.report_missing(catalog, selection, context)?;
-        Ok(Self {
-            set: source.set,
-            shards: std::mem::take(&mut source.chains.found),
-            missing: source.chains.missing,
-        })
-    }
-
-    /// The sets of the files.
-    pub(crate) fn sets(&self) -> BTreeSet<usize> {
-        let files = self.shards.iter().flat_map(|(_, chain)| chain);
-        files.map(|file| file.set).collect()
-    }
-}
-
 /// The sets of the files that shards are put together from.
-pub(crate) fn sets_of(shards: &[PlannedShard]) -> BTreeSet<usize> {
-    let files = shards.iter().flat_map(|shard| &shard.chain);
+pub(crate) fn sets_of<'a>(shards: impl IntoIterator<Item = &'a PlannedShard>) -> BTreeSet<usize> {
+    let files = shards.into_iter().flat_map(|shard| &shard.chain);
     files.map(|file| file.set).collect()
 }
 
@@ -354,6 +315,30 @@ impl Source {
         Ok(())
     }
 
+    /// The sets of the files.
+    pub(in crate::ops) fn sets(&self) -> BTreeSet<usize> {
+        let files = self.chains.found.iter().flat_map(|(_, chain)| chain);
+        files.map(|file| file.set).collect()
+    }
+
+    /// The shards that have files, called as in the backup.
+    pub(in crate::ops) fn with_files(&self) -> Vec<PlannedShard> {
+        let groups: HashMap<&ShardPath, (i64, i64)> = self
+            .live
+            .iter()
+            .map(|shard| (&shard.path, (shard.start, shard.end.saturating_sub(1))))
+            .collect();
+        let found = self.chains.found.iter();
+        let shards = found.map(|(shard, chain)| PlannedShard {
+            source: shard.clone(),
+            target: shard.clone(),
+            chain: chain.clone(),
+            time_range: None,
+            group: groups.get(shard).copied().unwrap_or((i64::MIN, i64::MAX)),
+        });
+        shards.collect()
+    }
+
     /// The shards that have files, each with what it will be called; `new_id` finds the id it gets.
     pub(crate) fn planned(
         &self,
@@ -368,23 +353,17 @@ impl Source {
                     .filter(|shard| bounds.cuts(shard.start, shard.end));
                 time_range.map(|shard| (&shard.path, bounds)).collect()
             });
-        let groups: HashMap<&ShardPath, (i64, i64)> = self
-            .live
-            .iter()
-            .map(|shard| (&shard.path, (shard.start, shard.end.saturating_sub(1))))
-            .collect();
-        let planned = self.chains.found.iter().map(|(source, chain)| {
+        let planned = self.with_files().into_iter().map(|shard| {
+            let source = &shard.source;
             let id = new_id(source.id)
                 .with_context(|| format!("shard {source} has no place in the new metastore"))?;
             let target = what.target(source, id);
             ensure_directory_name(&target.database)?;
             ensure_directory_name(&target.retention_policy)?;
             Ok(PlannedShard {
-                source: source.clone(),
                 target,
-                chain: chain.clone(),
                 time_range: time_range.get(source).copied(),
-                group: groups.get(source).copied().unwrap_or((i64::MIN, i64::MAX)),
+                ..shard
             })
         });
         planned.collect()

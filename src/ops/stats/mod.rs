@@ -4,7 +4,6 @@
 mod report;
 mod tally;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -12,24 +11,16 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use super::backup::Rule;
-use super::gather::{GatherDamage, GatherDepth, GatheredShard, Gathering};
+use super::gather::{GatherDamage, GatherDepth, GatheredShard};
 use super::prepared::FLUSH_TIMEOUT;
 use super::queue::{self, Turn};
-use super::restore::{SetContents, planned};
 use super::selection::ensure_series_found;
-use super::serve::{Directories, held};
-use super::server_shards::{OpenShards, ShardAsker};
+use super::shard_source::{OpenSource, ShardSource, ShardsMeant, SourceShard};
 use super::{Shortfall, grouped};
-use crate::client::Client;
 use crate::context::Context;
-use crate::influxd_dir::LocalShards;
 use crate::io::scratch::scratch_dir;
-use crate::metastore::Data;
 use crate::progress::{Event, Outcome};
-use crate::repository::{BackupFile, Catalog, Location, Selection};
-use crate::server::{MetaStore, ShardStore};
-use crate::shard::ShardPath;
-use crate::sizes::total;
+use crate::repository::Selection;
 use crate::text::plural;
 use crate::tsm::index::IndexError;
 use crate::tsm::schema::SeriesWalk;
@@ -42,21 +33,6 @@ pub use report::{
     StatsReport, TagStats,
 };
 
-/// Where the shards are.
-pub enum StatsSource<'a> {
-    /// In a set of a repository, or in the newest and what lies beside it.
-    Set {
-        /// The repository.
-        repository: &'a Location,
-        /// The set, if one is named.
-        set: Option<&'a str>,
-    },
-    /// On a running server.
-    Server(&'a Client),
-    /// In the directories of a stopped one.
-    Directories(&'a Directories),
-}
-
 /// What is counted, and how.
 #[derive(Debug, Clone)]
 pub struct StatsOptions {
@@ -68,23 +44,6 @@ pub struct StatsOptions {
     pub exact: bool,
     /// How many shards at a time.
     pub jobs: usize,
-    /// How often a shard is asked for again.
-    pub retries: u32,
-}
-
-/// A shard to count, and where it is.
-struct ShardJob<'a> {
-    shard: ShardPath,
-    place: ShardPlace<'a>,
-    /// Bytes to read, where that is known.
-    bytes: Option<u64>,
-}
-
-enum ShardPlace<'a> {
-    /// In tars, oldest first.
-    Tars(&'a Catalog, Vec<BackupFile>),
-    Server(&'a ShardAsker<'a>),
-    Directory(&'a LocalShards),
 }
 
 /// What became of a shard.
@@ -99,138 +58,78 @@ enum CountOutcome {
 ///
 /// When there is no such set, server or directory, or it cannot be read.
 pub fn stats(
-    source: &StatsSource<'_>,
+    source: &ShardSource,
     options: &StatsOptions,
     context: Context<'_>,
 ) -> Result<StatsReport> {
     let started = Instant::now();
-    let mut report = match source {
-        StatsSource::Set { repository, set } => of_set(repository, *set, options, context),
-        StatsSource::Server(client) => of_server(client, options, context),
-        StatsSource::Directories(directories) => of_directories(directories, options, context),
-    }?;
+    let meant = ShardsMeant {
+        selection: &options.selection,
+        bounds: None,
+        // What is not in files yet makes no difference to what takes up space.
+        rule: Rule::FilesOnly(FLUSH_TIMEOUT),
+    };
+    let source = source.open(&meant, context)?;
+    source.warn_not_open(context);
+    let counter = Counter {
+        options,
+        scratch: scratch_dir(),
+        context,
+        sought: SoughtSeries::of(options.series.clone()),
+        tally: Mutex::default(),
+    };
+    let mut report = counter.run(&source)?;
+    report.set = source.set_id().cloned();
     report.elapsed = started.elapsed();
     Ok(report)
-}
-
-fn of_set(
-    repository: &Location,
-    set: Option<&str>,
-    options: &StatsOptions,
-    context: Context<'_>,
-) -> Result<StatsReport> {
-    let (catalog, contents, _held) = planned(repository, set, context, |catalog| {
-        let contents = SetContents::read(catalog, set, &options.selection, context)?;
-        let sets = contents.sets();
-        Ok((contents, sets))
-    })?;
-    let jobs = contents.shards.into_iter().map(|(shard, chain)| ShardJob {
-        shard,
-        bytes: Some(total(chain.iter().map(|file| file.size))),
-        place: ShardPlace::Tars(&catalog, chain),
-    });
-    let counter = Counter {
-        is_remote: repository.directory().is_none(),
-        missing: contents.missing,
-        ..Counter::new(options, context)
-    };
-    let mut report = counter.run(jobs.collect(), &format!("set {}", contents.set))?;
-    report.set = Some(contents.set);
-    Ok(report)
-}
-
-fn of_server(client: &Client, options: &StatsOptions, context: Context<'_>) -> Result<StatsReport> {
-    let open = OpenShards::told_of(client, options.retries, &options.selection, context)?;
-    // What is not in files yet makes no difference to what takes up space.
-    let asker = ShardAsker::new(client, options.retries, Rule::FilesOnly(FLUSH_TIMEOUT));
-    let jobs = open.shards.into_iter().map(|shard| ShardJob {
-        shard: shard.path,
-        place: ShardPlace::Server(&asker),
-        bytes: None,
-    });
-    let holder = client.address().to_string();
-    Counter::new(options, context).run(jobs.collect(), &holder)
-}
-
-fn of_directories(
-    directories: &Directories,
-    options: &StatsOptions,
-    context: Context<'_>,
-) -> Result<StatsReport> {
-    let (shards, meta, local) = directories.open_to_read(&options.selection)?;
-    let data = Data::read(&meta.data()?)?;
-    let wanted: HashSet<ShardPath> = shards.into_iter().collect();
-    let meant = data
-        .live_shards()
-        .filter(|shard| wanted.contains(&shard.path));
-    let jobs = held(meant, &local, context)?
-        .into_iter()
-        .map(|shard| ShardJob {
-            shard: shard.path,
-            place: ShardPlace::Directory(&local),
-            bytes: None,
-        });
-    Counter::new(options, context).run(jobs.collect(), "the data directory")
 }
 
 /// Counts shards.
 struct Counter<'a> {
     options: &'a StatsOptions,
-    /// Whether to read a piece of a file takes long.
-    is_remote: bool,
     scratch: PathBuf,
     context: Context<'a>,
     sought: SoughtSeries,
-    /// What cannot be read, as was told already.
-    missing: Vec<Shortfall>,
     tally: Mutex<Tally>,
 }
 
-impl<'a> Counter<'a> {
-    /// Nothing was counted yet; of files that are near.
-    fn new(options: &'a StatsOptions, context: Context<'a>) -> Self {
-        Self {
-            options,
-            is_remote: false,
-            scratch: scratch_dir(),
-            context,
-            sought: SoughtSeries::of(options.series.clone()),
-            missing: Vec::new(),
-            tally: Mutex::default(),
-        }
-    }
-
-    /// Counts shards of `holder`, as messages call it.
-    fn run(self, jobs: Vec<ShardJob<'_>>, holder: &str) -> Result<StatsReport> {
+impl Counter<'_> {
+    /// Counts the shards of a source.
+    fn run(self, source: &OpenSource<'_>) -> Result<StatsReport> {
+        let shards = source.shards();
         self.context.status(format!(
             "reading the {} of {}",
             match self.options.exact {
                 true => "indexes and times",
                 false => "indexes",
             },
-            plural(jobs.len(), "shard")
+            plural(shards.len(), "shard")
         ));
-        let bytes = jobs.iter().map(|job| job.bytes);
         self.context.report(&Event::Shards {
-            count: jobs.len(),
-            bytes: bytes.sum(),
+            count: shards.len(),
+            bytes: shards.iter().map(SourceShard::bytes).sum(),
         });
         let stop = self.context.cancel.child();
         let context = Context {
             cancel: &stop,
             ..self.context
         };
-        let results = queue::work(jobs, self.options.jobs, &stop, |job: ShardJob<'_>| {
-            let counted = self.count(&job, context);
-            Turn::Done(
-                counted
-                    .map(|outcome| (job.shard, outcome))
-                    .inspect_err(|_| stop.cancel()),
-            )
-        });
+        let results = queue::work(
+            shards,
+            self.options.jobs,
+            &stop,
+            |shard: SourceShard<'_>| {
+                let counted = self.count(&shard, context);
+                Turn::Done(
+                    counted
+                        .map(|outcome| (shard.path(), outcome))
+                        .inspect_err(|_| stop.cancel()),
+                )
+            },
+        );
         self.context.check()?;
         let mut outcomes = queue::all(results)?;
-        outcomes.sort_by(|(one, _), (other, _)| one.cmp(other));
+        outcomes.sort_by_key(|(shard, _)| *shard);
         let mut report = StatsReport::default();
         for (_, outcome) in outcomes {
             match outcome {
@@ -244,10 +143,10 @@ impl<'a> Counter<'a> {
         for text in grouped(&report.missing) {
             self.context.warn(text);
         }
-        report.missing.splice(0..0, self.missing);
+        report.missing.splice(0..0, source.missing.iter().cloned());
         // Of what is damaged or missing, nobody knows which series are in it.
         if report.missing.is_empty() && report.damage.is_empty() {
-            ensure_series_found(&self.sought, None, holder)?;
+            ensure_series_found(&self.sought, None, &source.to_string())?;
         }
         let tally = self.tally.into_inner();
         let counted = tally.unwrap_or_else(PoisonError::into_inner).counted();
@@ -258,13 +157,14 @@ impl<'a> Counter<'a> {
     }
 
     /// Counts a shard, and tells of it.
-    fn count(&self, job: &ShardJob<'_>, context: Context<'_>) -> Result<CountOutcome> {
-        let (started, shard) = (Instant::now(), &job.shard);
-        context.report(&Event::Started {
-            shard,
-            bytes: job.bytes,
-        });
-        let mut gathered = match self.gather(job, context)? {
+    fn count(&self, of: &SourceShard<'_>, context: Context<'_>) -> Result<CountOutcome> {
+        let (started, shard, bytes) = (Instant::now(), of.path(), of.bytes());
+        context.report(&Event::Started { shard, bytes });
+        let depth = match self.options.exact {
+            true => GatherDepth::Exact,
+            false => GatherDepth::Estimate,
+        };
+        let mut gathered = match of.gather(depth, &self.scratch, context)? {
             Ok(gathered) => gathered,
             Err(reason) => {
                 context.report(&Event::Finished {
@@ -275,14 +175,14 @@ impl<'a> Counter<'a> {
                 return Ok(CountOutcome::Missing(Shortfall::of_shard(shard, reason)));
             }
         };
-        self.add_up(shard, job, &mut gathered, context)?;
+        self.add_up(of, &mut gathered, context)?;
         context.report(&Event::Finished {
             shard,
             outcome: match gathered.damage.first() {
                 Some(damage) => Outcome::Failed(&damage.message),
                 None => Outcome::Done {
                     files: gathered.file_count(),
-                    bytes: job.bytes.unwrap_or(0),
+                    bytes: bytes.unwrap_or(0),
                 },
             },
             elapsed: started.elapsed(),
@@ -293,60 +193,26 @@ impl<'a> Counter<'a> {
         })
     }
 
-    /// Gathers the files of a shard, or tells why there are none to be had.
-    fn gather(
-        &self,
-        job: &ShardJob<'_>,
-        context: Context<'_>,
-    ) -> Result<Result<GatheredShard, String>> {
-        let gathering = Gathering {
-            depth: match self.options.exact {
-                true => GatherDepth::Exact,
-                false => GatherDepth::Estimate,
-            },
-            is_remote: self.is_remote,
-            scratch: &self.scratch,
-            cancel: context.cancel,
-            progress: context.progress,
-        };
-        let shard = &job.shard;
-        match &job.place {
-            ShardPlace::Tars(catalog, chain) => {
-                GatheredShard::of_chain(catalog, shard, chain, gathering).map(Ok)
-            }
-            ShardPlace::Directory(local) => {
-                let snapshot = local.snapshot(shard)?;
-                snapshot.notes.iter().for_each(|note| context.warn(note));
-                GatheredShard::of_directory(snapshot, shard, gathering).map(Ok)
-            }
-            ShardPlace::Server(asker) => GatheredShard::of_server(asker, shard, gathering, context),
-        }
-    }
-
     /// Adds the files of a shard to what was counted.
     fn add_up(
         &self,
-        shard: &ShardPath,
-        job: &ShardJob<'_>,
+        of: &SourceShard<'_>,
         gathered: &mut GatheredShard,
         context: Context<'_>,
     ) -> Result<()> {
+        let shard = of.path();
         let mut matcher = self.sought.matcher();
         let mut damage = Vec::new();
         // One at a time: what is counted of all shards is much, and what is left to do is little.
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.begin(shard);
-        let tar = match &job.place {
-            ShardPlace::Tars(_, chain) if chain.len() == 1 => Some(chain[0].name.as_str()),
-            _ => None,
-        };
         let walked = gathered.with_files(|files, names| {
             SeriesWalk::new(files, self.options.exact).each(
                 |series| matcher.takes(series.bytes()),
                 &mut |block| {
                     let message = format!("at offset {}: {}", block.offset, block.fault);
                     damage.push(GatherDamage {
-                        tar: tar.map(str::to_owned),
+                        tar: of.only_tar().map(str::to_owned),
                         member: names.get(block.file).map(|&name| name.to_owned()),
                         message,
                     });

@@ -7,16 +7,16 @@ mod influxd;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tempfile::TempDir;
 
-use super::restore::{SetContents, least_bytes, planned};
+use super::restore::{SetSelector, Source, least_bytes, planned};
 use super::{
-    DiffOptions, DiffReport, DiffSource, Directories, IndexKind, RestoreOptions, RestoreReport,
-    RestoreSelection, Side, diff, restore,
+    DiffOptions, DiffReport, Directories, IndexKind, RestoreOptions, RestoreReport,
+    RestoreSelection, ShardSource, Side, diff, restore,
 };
 use crate::client::Address;
 use crate::context::Context;
@@ -146,18 +146,15 @@ impl<'a> Trial<'a> {
             }
         };
         let comparison = match &self.options.influxd {
-            None => {
-                let directories = self.directories();
-                self.compare(&DiffSource::Directories(&directories), quiet)?
-            }
+            None => self.compare(&ShardSource::Directories(self.directories()), quiet)?,
             Some(program) => {
                 context.status(format!(
                     "starting {} on what was restored",
                     program.display()
                 ));
                 let server = Influxd::start(program, self.directory.path(), context)?;
-                let source = DiffSource::Server {
-                    client: server.client(context.cancel),
+                let source = ShardSource::Server {
+                    client: Arc::new(server.client(context.cancel)),
                     retries: RETRIES,
                 };
                 let compared = self.compare(&source, quiet);
@@ -212,10 +209,10 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn compare(&self, restored: &DiffSource<'_>, context: Context<'_>) -> Result<DiffReport> {
-        let set = DiffSource::Set {
-            repository: &self.options.repository,
-            set: self.options.set.as_deref(),
+    fn compare(&self, restored: &ShardSource, context: Context<'_>) -> Result<DiffReport> {
+        let set = ShardSource::Set {
+            repository: self.options.repository.clone(),
+            set: self.options.set.clone(),
         };
         let options = DiffOptions {
             include_internal: true,
@@ -238,10 +235,11 @@ fn bytes_needed(options: &TrialOptions, context: Context<'_>) -> Result<u64> {
         ..Selection::default()
     };
     let (_, sizes, _) = planned(&options.repository, set, silent, |catalog: &Catalog| {
-        let contents = SetContents::read(catalog, set, &selection, silent)?;
-        let shards = contents.shards.iter();
+        let named = SetSelector::named(set);
+        let source = Source::read(catalog, named, &selection, None, true, silent)?;
+        let shards = source.chains.found.iter();
         let sizes = shards.map(|(shard, chain)| least_bytes(catalog, shard, chain));
-        Ok((sizes.collect::<Vec<u64>>(), contents.sets()))
+        Ok((sizes.collect::<Vec<u64>>(), source.sets()))
     })?;
     let largest = sizes.iter().copied().max().unwrap_or(0);
     // A server sends shards, which are unpacked too.

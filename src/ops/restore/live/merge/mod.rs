@@ -26,7 +26,7 @@ use super::resume::RestoreStart;
 use super::target::Live;
 use crate::http_api::HttpApi;
 use crate::ops::backup::Rule;
-use crate::ops::patient_client::open_shards;
+use crate::ops::patient_client::PatientClient;
 use crate::ops::queue;
 use crate::ops::restore::merge_options::{ConflictRule, MergeOptions};
 use crate::ops::restore::regrouping::TargetShard;
@@ -34,6 +34,7 @@ use crate::ops::restore::report::{MergeReport, MergedShard, RestoreReport};
 use crate::ops::restore::source::{Source, planned, sets_of};
 use crate::ops::server_shards::ShardAsker;
 use crate::progress::Event;
+use crate::retry::Server;
 use crate::shard::ShardPath;
 use crate::sizes::total;
 use crate::text::{name_list, plural};
@@ -299,7 +300,12 @@ impl Merge<'_, '_> {
             ..
         } = *self.live;
         let paths = left.iter().map(|target| &target.path);
-        let open = open_shards(client, options.retries, paths, context)?;
+        let patient = PatientClient {
+            client,
+            server: &Server::new(options.retries),
+            context,
+        };
+        let open = patient.open_among(paths)?;
         let jobs = left.into_iter().map(|target| {
             let shard = UploadShard::of(target, target.path.clone(), &shards)?;
             let is_open = open.contains(&target.path);
