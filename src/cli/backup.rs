@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::ending::Ending;
 use super::flags::server::ServerArgs;
+use super::flags::snapshotter::{BACKUP, SnapshotterArgs};
 use super::flags::values::{self, Since};
 use super::flags::{
     DirectoriesArgs, GraceArgs, LockArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs,
@@ -15,7 +16,7 @@ use super::render::messages::run::RunSummary;
 use super::render::output::Output;
 use super::render::request_log::RequestLog;
 use crate::cancel::Cancel;
-use crate::client::{Address, Endpoint};
+use crate::client::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::ops::{BackupOptions, Directories, IncrementalMode, backup, serve_embedded};
 use crate::repository::{Comparison, Layout, Location, Selection};
@@ -41,20 +42,8 @@ pub(crate) struct BackupArgs {
     #[arg(value_name = "PATH", value_parser = values::location())]
     pub(crate) path: Option<Location>,
 
-    /// Where influxd's snapshotter listens
-    ///
-    /// HOST:PORT, or HOST for port 8088: bind-address at the top of influxdb.conf.
-    #[arg(
-        long,
-        env = "SNAP_HOST",
-        hide_env_values = true,
-        default_value = "127.0.0.1:8088",
-        value_name = "HOST",
-        value_parser = values::address,
-        help_heading = "Server",
-    )]
-    host: Address,
-
+    #[command(flatten, next_help_heading = "Server")]
+    snapshotter: SnapshotterArgs<BACKUP>,
     #[command(flatten)]
     directories: DirectoriesArgs,
     /// Leave out what only the WAL holds
@@ -218,11 +207,11 @@ impl BackupArgs {
             None => None,
         };
         let endpoint = service.as_ref().map_or_else(
-            || self.host.clone().into(),
+            || self.snapshotter.host.clone().into(),
             |service| Endpoint::from(service.connector()),
         );
         let source = self.directories.named().map_or_else(
-            || self.host.to_string(),
+            || self.snapshotter.host.to_string(),
             |directories| directories.datadir.display().to_string(),
         );
         let client = self.server.client(endpoint, cancel);
@@ -243,7 +232,7 @@ impl BackupArgs {
                 .directories
                 .named()
                 .is_none()
-                .then(|| self.host.to_string()),
+                .then(|| self.snapshotter.host.to_string()),
             dry_run: self.dry_run,
         }
     }

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::ending::Ending;
 use super::flags::server::ServerArgs;
+use super::flags::snapshotter::{RESTORE, SnapshotterArgs};
 use super::flags::{HttpArgs, OutputArgs, SeriesArgs, ShardsArgs, TimesArgs, chosen};
 use super::flags::{passwords, values};
 use super::post_run::{After, AfterArgs};
@@ -18,7 +19,6 @@ use super::render::messages::rebuild::RebuildSummary;
 use super::render::messages::run::RunSummary;
 use super::render::output::Output;
 use crate::cancel::Cancel;
-use crate::client::Address;
 use crate::error::ErrorKind;
 use crate::ops::{
     ConflictRule, Directories, IndexKind, LiveOptions, LostList, MergeOptions, RestoreOptions,
@@ -83,19 +83,8 @@ pub(crate) struct RestoreArgs {
     /// The layout is found out. With -metadir and -datadir it has no effect.
     #[arg(long, help_heading = "Where to", hide_short_help = true)]
     portable: bool,
-    /// The snapshotter of the running server
-    ///
-    /// Without -online, it is asked whether an influxd runs on the target.
-    #[arg(
-        long,
-        env = "SNAP_HOST",
-        hide_env_values = true,
-        default_value = "127.0.0.1:8088",
-        value_name = "HOST",
-        value_parser = values::address,
-        help_heading = "Where to",
-    )]
-    host: Address,
+    #[command(flatten, next_help_heading = "Where to")]
+    snapshotter: SnapshotterArgs<RESTORE>,
     #[command(flatten)]
     http: HttpArgs,
 
@@ -344,7 +333,7 @@ impl RestoreArgs {
         if let Some(lost) = &report.lost {
             print_lost(lost, output)?;
         }
-        let host = self.is_live().then(|| self.host.to_string());
+        let host = self.is_live().then(|| self.snapshotter.host.to_string());
         let summary = RunSummary::of_restore(&report, &repository, host.as_deref(), self.dry_run);
         output.summary(&summary)?;
         Ok((!summary.is_whole()).then_some(ErrorKind::Partial))
@@ -355,7 +344,7 @@ impl RestoreArgs {
             command: "restore",
             args: &self.after,
             repository: values::repository(self.path.as_ref()),
-            host: self.is_live().then(|| self.host.to_string()),
+            host: self.is_live().then(|| self.snapshotter.host.to_string()),
             dry_run: self.dry_run,
         }
     }
@@ -407,10 +396,11 @@ impl RestoreArgs {
         cancel: &Cancel,
         output: &Output,
     ) -> Result<RestoreReport> {
-        let client = self.server.client(self.host.clone(), cancel);
+        let host = &self.snapshotter.host;
+        let client = self.server.client(host.clone(), cancel);
         let merge = match self.merge {
             true => Some(MergeOptions {
-                http: self.http.options(&self.host, &self.server.connection)?,
+                http: self.http.options(host, &self.server.connection)?,
                 on_conflict: self.on_conflict.map(|rule| match rule {
                     ConflictArg::Backup => ConflictRule::Backup,
                     ConflictArg::Server => ConflictRule::Server,
@@ -438,7 +428,7 @@ impl RestoreArgs {
             dry_run: self.dry_run,
         };
         options.ensure_consistent()?;
-        output.opening(&format!("restoring from {repository} into {}", self.host));
+        output.opening(&format!("restoring from {repository} into {host}"));
         output.while_running(cancel, |context| restore_live(&client, &options, context))
     }
 
@@ -448,9 +438,10 @@ impl RestoreArgs {
             return Ok(None);
         }
         let has = |kind| self.with.contains(&kind);
+        let host = &self.snapshotter.host;
         let passwords = self.users_password_file.as_deref().map(passwords::read);
         Ok(Some(StatementOptions {
-            http: self.http.options(&self.host, &self.server.connection)?,
+            http: self.http.options(host, &self.server.connection)?,
             continuous_queries: has(WithArg::Cqs),
             grants: has(WithArg::Grants),
             subscriptions: has(WithArg::Subscriptions),
@@ -482,7 +473,7 @@ impl RestoreArgs {
             apply_deletes: self.apply_deletes,
             skip_damaged: self.skip_damaged,
             warns_of_result: true,
-            host: self.host.clone(),
+            host: self.snapshotter.host.clone(),
             jobs: self.server.jobs.into(),
             dry_run: self.dry_run,
         };

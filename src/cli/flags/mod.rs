@@ -16,6 +16,7 @@ mod policy;
 pub(crate) mod profiles;
 pub(crate) mod server;
 pub(crate) mod sides;
+pub(crate) mod snapshotter;
 pub(crate) mod source;
 pub(crate) mod storage;
 pub(crate) mod tables;
