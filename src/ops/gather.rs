@@ -1,7 +1,7 @@
 //! The TSM files of a shard and what is deleted of them, from tars or from a directory: as far as
 //! they are needed to see what there is or to count it, which is their indexes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -15,6 +15,7 @@ use crate::io::read_at::{FromStart, ReadAt, Section};
 use crate::io::scratch::{Spool, scratch_words};
 use crate::ops::examine::is_damage;
 use crate::ops::members::{MemberReader, Place, TarStop, read_deletes};
+use crate::ops::newest_files::NewestFiles;
 use crate::ops::progress_reader::ProgressReader;
 use crate::ops::server_shards::{ShardAnswer, ShardAsker};
 use crate::progress::{Event, Progress};
@@ -67,8 +68,8 @@ pub(super) struct GatheredShard {
     files: BTreeMap<String, GatheredFile>,
     /// What is deleted, by the name that a tombstone has in common with its TSM file.
     deletes: BTreeMap<String, BoundedDeletes>,
-    /// The names of all that was passed, damaged or not.
-    taken: BTreeSet<String>,
+    /// Which files of its tars count.
+    newest: NewestFiles,
     /// Copies of indexes, or of whole files.
     copies: Spool,
     pub damage: Vec<GatherDamage>,
@@ -117,7 +118,7 @@ impl GatheredShard {
         Ok(Self {
             files: BTreeMap::new(),
             deletes: BTreeMap::new(),
-            taken: BTreeSet::new(),
+            newest: NewestFiles::default(),
             copies: Spool::new_in(gathering.scratch).map_err(scratch_words)?,
             damage: Vec::new(),
             _snapshot: None,
@@ -184,8 +185,7 @@ impl GatheredShard {
         self.files.len()
     }
 
-    /// Gathers the files of a shard that is put together from tars, oldest first: those of later
-    /// ones take the place of files of the same name.
+    /// Gathers the files of a shard that is put together from tars, oldest first.
     ///
     /// # Errors
     ///
@@ -197,7 +197,6 @@ impl GatheredShard {
         chain: &[BackupFile],
         gathering: Gathering<'_>,
     ) -> Result<()> {
-        // The newest first: of one name, the first that comes is the one that counts.
         for file in chain.iter().rev() {
             let mut tar = TarGathering::new(self, &file.name, shard, gathering);
             let stop = match tar.add_file(catalog, file) {
@@ -318,8 +317,6 @@ struct TarGathering<'a> {
     tar: &'a str,
     shard: &'a ShardPath,
     gathering: Gathering<'a>,
-    /// The names in it that count.
-    names: BTreeSet<String>,
 }
 
 impl<'a> TarGathering<'a> {
@@ -334,7 +331,6 @@ impl<'a> TarGathering<'a> {
             tar,
             shard,
             gathering,
-            names: BTreeSet::new(),
         }
     }
 
@@ -347,9 +343,9 @@ impl<'a> TarGathering<'a> {
         });
     }
 
-    /// What was in it takes the place of what comes later.
+    /// All of it was passed; an older tar comes next.
     fn end(self) {
-        self.into.taken.extend(self.names);
+        self.into.newest.next_tar();
     }
 
     fn add_file(&mut self, catalog: &Catalog, file: &BackupFile) -> Result<Ending, TarStop> {
@@ -417,19 +413,14 @@ impl<'a> TarGathering<'a> {
         members.finish().map_err(TarStop::Tar)
     }
 
-    /// Whether nothing is to be seen in a member, or a newer file has taken its place. A tombstone
-    /// was written for the TSM file beside it, and not for a newer one of its name.
+    /// Whether nothing is to be seen in a member, or it does not count.
     fn is_passed(&self, member: &Member) -> bool {
-        let taken = &self.into.taken;
-        if member.is_tombstone() {
-            let of = format!("{}.tsm", stem(&member.name));
-            return taken.contains(&member.name) || taken.contains(&of);
-        }
-        !member.is_tsm() || taken.contains(&member.name)
+        let is_seen = member.is_tsm() || member.is_tombstone();
+        !is_seen || !self.into.newest.counts(&member.name)
     }
 
     fn take_tombstone(&mut self, name: &str, content: &dyn ReadAt) -> Result<()> {
-        self.names.insert(name.to_owned());
+        self.into.newest.pass(name);
         match read_deletes(name, content, self.gathering.scratch) {
             Ok((deletes, ending)) => {
                 if ending == TombstoneEnding::Torn {
@@ -460,7 +451,7 @@ impl<'a> TarGathering<'a> {
         content: &(impl ReadAt + ?Sized),
         bytes: Option<FileBytes>,
     ) -> Result<()> {
-        self.names.insert(name.to_owned());
+        self.into.newest.pass(name);
         let is_exact = self.gathering.is_exact();
         let looked_at = match (self.gathering.depth, self.gathering.is_remote) {
             (GatherDepth::Schema | GatherDepth::Exact, _) => 0,

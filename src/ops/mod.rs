@@ -14,6 +14,7 @@ mod line_protocol;
 mod list;
 mod losses;
 mod members;
+mod newest_files;
 mod patient_client;
 mod prepared;
 mod progress_reader;

@@ -21,6 +21,7 @@ use crate::io::scratch::{is_of_system, scratch_error};
 use crate::ops::examine::{
     Depth, Difference, Examination, ExaminedFile, ExaminedMember, FileState, MemberFinding,
 };
+use crate::ops::newest_files::NewestFiles;
 use crate::ops::queue::{self, Turn};
 use crate::ops::unpack_dir::UnpackDir;
 use crate::progress::{Event, Outcome, Silent};
@@ -33,7 +34,7 @@ use crate::tsm::fields::{Field, FieldTypes};
 use crate::tsm::filter::{NewTypes, PointFilter};
 use crate::tsm::sought_series::SoughtSeries;
 use crate::tsm::tombstone::BoundedDeletes;
-use crate::tsm::{is_tombstone, stem, tombstone_of};
+use crate::tsm::{is_tombstone, stem};
 
 /// What can be done about damage.
 const DAMAGED: &str = "nothing was written; take another backup or set; into directories, \
@@ -227,59 +228,48 @@ struct Gathered {
 impl ShardChecker<'_> {
     /// Reads the tars of a shard, and decides which file of which of them its directory will hold.
     fn gather(&self, shard: &PlannedShard) -> Result<Gathered> {
+        let mut types = FieldTypes::new(self.checks.scratch.clone());
+        // The oldest first: where they are unpacked, newer files take the place of older ones.
+        let tars = shard.chain.iter();
+        let tars = tars.map(|file| self.examine(shard, file, &mut types));
+        let tars = tars.collect::<Result<Vec<Salvaged>>>()?;
         let mut files: BTreeMap<String, ShardFile> = BTreeMap::new();
         let mut unreadable: BTreeMap<String, Unreadable> = BTreeMap::new();
-        let mut types = FieldTypes::new(self.checks.scratch.clone());
         let mut tombstones: BTreeSet<String> = BTreeSet::new();
         let mut damaged: BTreeSet<String> = BTreeSet::new();
-        for (source, file) in shard.chain.iter().enumerate() {
-            let Salvaged { members, lost } = self.examine(shard, file, &mut types)?;
+        let mut newest = NewestFiles::default();
+        for (source, tar) in tars.into_iter().enumerate().rev() {
             // What older sets have of that name is not what it was when it was backed up.
-            for name in &lost {
-                files.remove(name);
-                unreadable.remove(name);
-                damaged.remove(name);
-            }
-            for member in members {
-                match member.damage() {
-                    Some(_) => damaged.insert(member.name.clone()),
-                    None => damaged.remove(&member.name),
-                };
-                let fault = tombstone_fault(&member);
+            tar.lost.iter().for_each(|name| newest.pass(name));
+            for member in tar.members {
+                let name = &member.name;
+                newest.pass(name);
+                if is_tombstone(name) {
+                    tombstones.insert(name.clone());
+                }
+                if !newest.counts(name) {
+                    continue;
+                }
+                if member.damage().is_some() {
+                    damaged.insert(name.clone());
+                }
+                if let Some(fault) = tombstone_fault(&member) {
+                    let tar = self.catalog.place_of(&shard.chain[source].name);
+                    unreadable.insert(name.clone(), Unreadable { tar, fault });
+                }
                 let ExaminedMember {
                     name, size, crc, ..
                 } = member;
-                unreadable.remove(&name);
-                if let Some(fault) = fault {
-                    let tar = self.catalog.place_of(&file.name);
-                    unreadable.insert(name.clone(), Unreadable { tar, fault });
-                }
-                if is_tombstone(&name) {
-                    tombstones.insert(name.clone());
-                }
-                let file = ShardFile { source, size, crc };
-                files.insert(name.clone(), file);
-                // A tombstone belongs to the TSM file it was written for, not to a later one of
-                // the same name, which may even have the same bytes. A server that sends a file
-                // sends its tombstone too, which is newer.
-                if name.ends_with(".tsm") {
-                    let tombstone = tombstone_of(&name);
-                    if files
-                        .get(&tombstone)
-                        .is_some_and(|old| old.source != source)
-                    {
-                        files.remove(&tombstone);
-                    }
-                }
+                files.insert(name, ShardFile { source, size, crc });
             }
-            // Nor to one that comes later, where its own was left out: a server would apply it to
-            // its next file of that name.
-            let stems: BTreeSet<String> = files
-                .keys()
-                .filter_map(|name| Some(name.strip_suffix(".tsm")?.to_owned()))
-                .collect();
-            files.retain(|name, _| !is_tombstone(name) || stems.contains(stem(name)));
+            newest.next_tar();
         }
+        // A server would apply a tombstone whose TSM file was left out to its next one of that name.
+        let stems: BTreeSet<String> = files
+            .keys()
+            .filter_map(|name| Some(name.strip_suffix(".tsm")?.to_owned()))
+            .collect();
+        files.retain(|name, _| !is_tombstone(name) || stems.contains(stem(name)));
         unreadable.retain(|name, _| files.contains_key(name));
         if let Some(unpack) = self.unpack {
             let mut dropped = tombstones.iter().filter(|name| !files.contains_key(*name));
