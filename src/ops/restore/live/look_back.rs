@@ -38,13 +38,6 @@ pub(super) enum OnServer {
 #[error("the server does not send the shard back")]
 pub(super) struct NotSentBack;
 
-impl NotSentBack {
-    /// Whether that is why an attempt failed.
-    pub(super) fn is_cause_of(error: &anyhow::Error) -> bool {
-        error.is::<Self>()
-    }
-}
-
 /// What a shard of a server has to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {

@@ -49,7 +49,9 @@ pub(super) struct UploadAttempts {
 /// What follows a failed attempt at a shard.
 pub(super) enum AfterFailure {
     /// Another, after so long.
-    Later(Duration),
+    Again(Duration),
+    /// The same question, after so long: all of it was sent, and only not sent back.
+    AskAgain(Duration),
     /// The end of the run.
     Stop(anyhow::Error),
     /// No other: the shard failed for good.
@@ -146,13 +148,13 @@ impl Live<'_> {
             Ok(()) => return Turn::Done(Ok(self.uploaded(&job, started))),
             Err(error) => error,
         };
-        let is_to_ask = NotSentBack::is_cause_of(&error);
         match self.after_failure(&shard.path, error, &mut job.attempts, started, stop) {
-            AfterFailure::Later(wait) => {
-                job.again |= !is_to_ask;
-                job.is_to_read_back &= is_to_ask;
+            AfterFailure::Again(wait) => {
+                job.again = true;
+                job.is_to_read_back = false;
                 Turn::Later(job, wait)
             }
+            AfterFailure::AskAgain(wait) => Turn::Later(job, wait),
             AfterFailure::Stop(error) => Turn::Done(Err(error)),
             AfterFailure::Failed(error) => Turn::Done(Ok(failed(shard, &error))),
         }
@@ -171,7 +173,8 @@ impl Live<'_> {
             return AfterFailure::Stop(error);
         }
         let (kind, reason) = (kind_of(&error), told(&error));
-        let attempts = match NotSentBack::is_cause_of(&error) {
+        let is_to_ask = error.is::<NotSentBack>();
+        let attempts = match is_to_ask {
             true => &mut attempts.look_back,
             false => &mut attempts.upload,
         };
@@ -184,7 +187,10 @@ impl Live<'_> {
                 wait,
                 reason: &reason,
             });
-            return AfterFailure::Later(wait);
+            return match is_to_ask {
+                true => AfterFailure::AskAgain(wait),
+                false => AfterFailure::Again(wait),
+            };
         }
         if kind == ErrorKind::Unreachable {
             // The others would find nobody there either.

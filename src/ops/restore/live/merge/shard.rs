@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::super::filtered::{FilteredFiles, Sent, sent};
 use super::super::journal::LiveJournal;
-use super::super::look_back::{Holds, NotSentBack};
+use super::super::look_back::Holds;
 use super::super::parts::UploadShard;
 use super::super::upload::{AfterFailure, UploadAttempts};
 use super::announce::{FieldPoints, write_lines};
@@ -128,15 +128,13 @@ impl Merge<'_, '_> {
             Err(error) => error,
         };
         let live = self.live;
-        let is_to_ask = NotSentBack::is_cause_of(&error);
         match live.after_failure(&job.shard.path, error, &mut job.attempts, started, stop) {
-            AfterFailure::Later(wait) => {
-                if !is_to_ask {
-                    job.again = true;
-                    job.to_read_back = None;
-                }
+            AfterFailure::Again(wait) => {
+                job.again = true;
+                job.to_read_back = None;
                 Turn::Later(job, wait)
             }
+            AfterFailure::AskAgain(wait) => Turn::Later(job, wait),
             AfterFailure::Stop(error) => Turn::Done(Err(error)),
             AfterFailure::Failed(error) => {
                 let into = into(&job.shard.path);
