@@ -47,21 +47,15 @@ impl Ownership {
         })
     }
 
-    /// Gives a file or directory these owners and mode. What has the name by then and is a link, or
-    /// of another kind, is refused: whoever may write in its directory could have put it there to
-    /// be given another's file.
+    /// Gives a file its owner and mode. What has the name by then and is a link, or no file, is
+    /// refused: whoever may write in its directory could have put it there to be given another's
+    /// file.
     ///
     /// # Errors
     ///
     /// Those of the system, and of [`open_regular`].
-    pub(crate) fn apply(&self, path: &Path, directory: bool) -> io::Result<()> {
-        let opened = if directory {
-            let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            File::from(rustix::fs::open(path, flags, Mode::empty())?)
-        } else {
-            open_regular(path)?
-        };
-        self.give(&opened, directory)
+    pub(crate) fn apply(&self, path: &Path) -> io::Result<()> {
+        self.give(&open_regular(path)?)
     }
 
     /// As [`Ownership::apply`], to an open one.
@@ -69,12 +63,11 @@ impl Ownership {
     /// # Errors
     ///
     /// Those of the system.
-    pub(crate) fn give(&self, opened: &File, directory: bool) -> io::Result<()> {
-        let mode = if directory {
-            self.directory_mode
-        } else {
-            self.file_mode
-        };
+    pub(crate) fn give(&self, file: &File) -> io::Result<()> {
+        self.give_mode(file, self.file_mode)
+    }
+
+    fn give_mode(&self, opened: &File, mode: u32) -> io::Result<()> {
         opened.set_permissions(fs::Permissions::from_mode(mode))?;
         match self.owner {
             Some((user, group)) => std::os::unix::fs::fchown(opened, Some(user), Some(group)),
@@ -102,7 +95,12 @@ impl Ownership {
     }
 
     fn apply_to_dir(&self, made: &Path) -> Result<()> {
-        self.apply(made, true)
+        // A link is refused here too.
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(made, flags, Mode::empty());
+        opened
+            .map_err(io::Error::from)
+            .and_then(|opened| self.give_mode(&File::from(opened), self.directory_mode))
             .with_context(|| format!("setting owner and mode of {}", made.display()))
     }
 }

@@ -228,7 +228,7 @@ impl ShardStore for LocalShards {
         let ownership = Ownership::below(&self.datadir)?;
         for name in &names {
             ownership
-                .apply(&folder.path().join(name), false)
+                .apply(&folder.path().join(name))
                 .with_context(|| format!("setting owner and mode of {name}"))?;
         }
         // What belongs to the files that go away goes first, and lastingly. A crash after that

@@ -12,7 +12,7 @@ use super::backup::Rule;
 use super::gather::{GatherDepth, GatheredShard, Gathering};
 use super::patient_client::PatientClient;
 use super::prepared::{self, Prepared};
-use super::restore::{PlannedShard, SetExtent, SetSelector, Source, planned, sets_of};
+use super::restore::{PlannedShard, SetExtent, SetSelector, Source, SourceDepth, planned, sets_of};
 use super::selection::{select, warn_not_open};
 use super::server_shards::ShardAsker;
 use super::{Directories, Shortfall};
@@ -140,8 +140,9 @@ fn open_set(
 ) -> Result<OpenSource<'static>> {
     let (catalog, source, held) = planned(repository, set, context, |catalog| {
         let named = SetSelector::named(set);
-        let source = Source::read(catalog, named, meant.selection, meant.bounds, true, context)?;
-        source.report_missing(catalog, meant.selection, context)?;
+        let (selection, bounds, depth) = (meant.selection, meant.bounds, SourceDepth::Shards);
+        let source = Source::read(catalog, named, selection, bounds, depth, context)?;
+        source.report_missing(catalog, selection, context)?;
         let sets = source.sets();
         Ok((source, sets))
     })?;

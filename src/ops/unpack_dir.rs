@@ -79,7 +79,7 @@ impl UnpackDir<'_> {
     /// When owner or mode cannot be set.
     pub(super) fn keep(&self, unpacked: &UnpackedFile) -> Result<()> {
         let UnpackedFile { file, path, .. } = unpacked;
-        let given = self.ownership.give(file, false);
+        let given = self.ownership.give(file);
         given.with_context(|| format!("setting owner and mode of {}", path.display()))?;
         if let Some(syncs) = self.syncs {
             syncs.file(Arc::clone(file), path.clone());

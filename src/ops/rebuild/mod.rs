@@ -371,9 +371,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let writing = || format!("writing {}", path.display());
     let mut file = durable::unfinished_in(metadir)?;
     file.write_all(bytes).with_context(writing)?;
-    ownership
-        .give(file.as_file(), false)
-        .with_context(writing)?;
+    ownership.give(file.as_file()).with_context(writing)?;
     durable::sync(file.as_file(), file.path())?;
     let temporary = file.into_temp_path();
     match durable::rename_to_free_name(&temporary, path) {

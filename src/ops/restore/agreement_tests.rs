@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::source::{SetSelector, Source};
+use super::source::{SetSelector, Source, SourceDepth};
 use crate::context::Context;
 use crate::error::{ErrorKind, kind_of};
 use crate::metastore::{Data, DatabaseInfo, RetentionPolicyInfo, ShardGroupInfo, ShardInfo};
@@ -846,7 +846,7 @@ fn restored(catalog: &Catalog, id: &str) -> (Vec<String>, BTreeMap<ShardPath, Ve
         SetSelector::Alone(id),
         &selection,
         None,
-        true,
+        SourceDepth::Shards,
         context,
     );
     let source = match read {

@@ -38,5 +38,5 @@ pub use offline::restore;
 pub(super) use offline::{has_interrupted_restore, least_bytes};
 pub use report::{AppliedStatements, MergeReport, MergedShard, RestoreReport};
 pub use selection::RestoreSelection;
-pub(super) use source::{PlannedShard, SetSelector, Source, planned, sets_of};
+pub(super) use source::{PlannedShard, SetSelector, Source, SourceDepth, planned, sets_of};
 pub use statement_options::{Passwords, StatementOptions};

@@ -149,7 +149,7 @@ impl ShardTsm<'_> {
         stop.check()?;
         match rewritten.with_context(rewriting)? {
             Filtered::Unchanged => {}
-            Filtered::Rewritten(()) => ownership.apply(&path, false).with_context(rewriting)?,
+            Filtered::Rewritten(()) => ownership.apply(&path).with_context(rewriting)?,
             Filtered::Empty => {
                 durable::remove_if_there(&path)?;
                 return Ok(None);

@@ -215,9 +215,17 @@ pub(crate) fn sets_of<'a>(shards: impl IntoIterator<Item = &'a PlannedShard>) ->
     files.map(|file| file.set).collect()
 }
 
+/// How far a backup is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceDepth {
+    /// The metastore alone.
+    Metastore,
+    /// The files of shards are looked for too.
+    Shards,
+}
+
 impl Source {
-    /// Reads what `selection` takes of a set, as far as it has points in `bounds`; `with_shards`
-    /// says whether files of shards are looked for.
+    /// Reads what `selection` takes of a set, as far as it has points in `bounds`.
     ///
     /// # Errors
     ///
@@ -228,7 +236,7 @@ impl Source {
         which: SetSelector<'_>,
         selection: &Selection,
         bounds: Option<Bounds>,
-        with_shards: bool,
+        depth: SourceDepth,
         context: Context<'_>,
     ) -> Result<Self> {
         let (at, last) = match which {
@@ -262,10 +270,10 @@ impl Source {
             last,
             alone: matches!(which, SetSelector::Alone(_)),
         };
-        let mut chains = Restorable::default();
-        if with_shards {
-            chains = Restorable::find(catalog, context, &live, &data, selection)?;
-        }
+        let chains = match depth {
+            SourceDepth::Metastore => Restorable::default(),
+            SourceDepth::Shards => Restorable::find(catalog, context, &live, &data, selection)?,
+        };
         ensure_known(catalog, at, &chains)?;
         let found = chains.found.iter().map(|(shard, _)| shard);
         let extent = SetExtent::of(chosen, found, chains.unasked.iter());

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tempfile::TempDir;
 
-use super::restore::{SetSelector, Source, least_bytes, planned};
+use super::restore::{SetSelector, Source, SourceDepth, least_bytes, planned};
 use super::{
     DiffOptions, DiffReport, Directories, IndexKind, RestoreOptions, RestoreReport,
     RestoreSelection, ShardSource, Side, diff, restore,
@@ -236,7 +236,8 @@ fn bytes_needed(options: &TrialOptions, context: Context<'_>) -> Result<u64> {
     };
     let (_, sizes, _) = planned(&options.repository, set, silent, |catalog: &Catalog| {
         let named = SetSelector::named(set);
-        let source = Source::read(catalog, named, &selection, None, true, silent)?;
+        let depth = SourceDepth::Shards;
+        let source = Source::read(catalog, named, &selection, None, depth, silent)?;
         let shards = source.chains.found.iter();
         let sizes = shards.map(|(shard, chain)| least_bytes(catalog, shard, chain));
         Ok((sizes.collect::<Vec<u64>>(), source.sets()))

@@ -11,7 +11,6 @@ use super::parts::{UploadPart, UploadShard};
 use super::target::Live;
 use crate::cancel::Cancel;
 use crate::io::scratch::{scratch_dir, scratch_error};
-use crate::ops::restore::checked_shard::CheckedShard;
 use crate::ops::restore::members::ShardMembers;
 use crate::repository::Catalog;
 use crate::tsm::filter::{Filtered, FilteredFile, PointFilter};
@@ -71,21 +70,10 @@ pub(super) fn sent<'a>(
     parts.flat_map(|(part, filtered)| filtered.sent(part))
 }
 
-/// Refuses to begin where what is sent in another form could not be made: of shards of which points
-/// are left out, or where some are cut.
-pub(crate) fn ensure_scratch(
-    shards: &[CheckedShard],
-    are_cut: bool,
-    apply_deletes: bool,
-) -> Result<()> {
-    if are_cut
-        || shards
-            .iter()
-            .any(|shard| shard.largest_rewritten(apply_deletes) > 0)
-    {
-        let directory = scratch_dir();
-        tempfile::tempfile_in(&directory).map_err(|error| scratch_error(&directory, error))?;
-    }
+/// Refuses to begin where what is sent in another form than it has in the backup could not be made.
+pub(crate) fn ensure_scratch() -> Result<()> {
+    let directory = scratch_dir();
+    tempfile::tempfile_in(&directory).map_err(|error| scratch_error(&directory, error))?;
     Ok(())
 }
 

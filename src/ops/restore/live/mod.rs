@@ -28,7 +28,7 @@ use super::checked_shard::CheckedShard;
 use super::one_type::{OfBackup, ensure_one_type, types_of_all};
 use super::regrouping::{TargetShard, cut_shards};
 use super::report::RestoreReport;
-use super::source::{PlannedShard, Source, planned, sets_of};
+use super::source::{PlannedShard, Source, SourceDepth, planned, sets_of};
 use crate::client::Client;
 use crate::context::Context;
 use crate::http_api::HttpApi;
@@ -135,8 +135,9 @@ impl Live<'_> {
         let (catalog, (source, targets, planned), _held) =
             planned(&options.repository, set, context, |catalog| {
                 let (selector, bounds) = (run.selector(options), self.what.bounds());
+                let depth = SourceDepth::Shards;
                 let mut source =
-                    Source::read(catalog, selector, &selection, bounds, true, context)?;
+                    Source::read(catalog, selector, &selection, bounds, depth, context)?;
                 source.ensure_unique_ids()?;
                 source.regroup(self.what)?;
                 let targets = source.targets(self.what)?;
@@ -208,8 +209,10 @@ impl Live<'_> {
         ensure_one_type(&targets, &shards, &checks, |_, shard, fields| {
             of_backup.types(shard, fields)
         })?;
-        let are_cut = !cut_shards(targets.iter()).is_empty();
-        filtered::ensure_scratch(&shards, are_cut, apply_deletes)?;
+        let is_rewritten = |shard: &CheckedShard| shard.largest_rewritten(apply_deletes) > 0;
+        if shards.iter().any(is_rewritten) || !cut_shards(targets.iter()).is_empty() {
+            filtered::ensure_scratch()?;
+        }
         Ok((targets, shards))
     }
 

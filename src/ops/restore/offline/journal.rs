@@ -317,7 +317,7 @@ pub(crate) fn write_owned(path: &Path, content: &[u8]) -> Result<()> {
     durable::write_whole_as(
         path,
         |out| out.write_all(content),
-        |file| ownership.give(file, false),
+        |file| ownership.give(file),
     )
 }
 

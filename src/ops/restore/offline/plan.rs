@@ -22,7 +22,7 @@ use crate::metastore::users::{UserCount, add_users};
 use crate::ops::Shortfall;
 use crate::ops::restore::lost::LostList;
 use crate::ops::restore::regrouping::TargetShard;
-use crate::ops::restore::source::{PlannedShard, SetSelector, Source};
+use crate::ops::restore::source::{PlannedShard, SetSelector, Source, SourceDepth};
 use crate::repository::{Catalog, SetId};
 use crate::shard::ShardPath;
 use crate::text::{name_list, plural};
@@ -121,7 +121,10 @@ pub(super) fn plan(
         SetSelector::named(options.set.as_deref()),
         &selection,
         options.what.bounds(),
-        options.datadir.is_some(),
+        match options.datadir {
+            Some(_) => SourceDepth::Shards,
+            None => SourceDepth::Metastore,
+        },
         context,
     )?;
     if options.merge {

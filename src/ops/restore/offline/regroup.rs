@@ -197,7 +197,7 @@ impl Regrouping<'_> {
             durable::write_whole_as(
                 &place,
                 |out| io::copy(&mut File::open(&tombstone)?, out).map(drop),
-                |file| self.unpacker.ownership.give(file, false),
+                |file| self.unpacker.ownership.give(file),
             )?;
             left = left.plus(Left::of_file(&place)?);
         }
@@ -227,7 +227,7 @@ impl Regrouping<'_> {
         stop.check()?;
         let written = written.map_err(|error| not_rewritable(error, true))?;
         if let Filtered::Rewritten(()) = written {
-            self.unpacker.ownership.apply(place, false)?;
+            self.unpacker.ownership.apply(place)?;
         }
         Ok(written)
     }

@@ -31,7 +31,7 @@ use crate::ops::queue;
 use crate::ops::restore::merge_options::{ConflictRule, MergeOptions};
 use crate::ops::restore::regrouping::TargetShard;
 use crate::ops::restore::report::{MergeReport, MergedShard, RestoreReport};
-use crate::ops::restore::source::{Source, planned, sets_of};
+use crate::ops::restore::source::{Source, SourceDepth, planned, sets_of};
 use crate::ops::server_shards::ShardAsker;
 use crate::progress::Event;
 use crate::retry::Server;
@@ -72,7 +72,8 @@ pub(super) fn restore_into_database(
     let (catalog, (source, planned), _held) =
         planned(&options.repository, set, context, |catalog| {
             let (selector, bounds) = (run.selector(options), live.what.bounds());
-            let source = Source::read(catalog, selector, &selection, bounds, true, context)?;
+            let depth = SourceDepth::Shards;
+            let source = Source::read(catalog, selector, &selection, bounds, depth, context)?;
             source.ensure_unique_ids()?;
             let planned = source.planned(live.what, Some)?;
             let sets = sets_of(&planned);
@@ -308,13 +309,10 @@ impl Merge<'_, '_> {
         let open = patient.open_among(paths)?;
         let jobs = left.into_iter().map(|target| {
             let shard = UploadShard::of(target, target.path.clone(), &shards)?;
-            let is_open = open.contains(&target.path);
-            Ok(MergeJob::new(
-                target.clone(),
-                shard,
-                is_open,
-                options.resume,
-            ))
+            let mut job = MergeJob::new(target.clone(), shard);
+            job.is_open = open.contains(&target.path);
+            job.again = options.resume;
+            Ok(job)
         });
         jobs.collect()
     }

@@ -146,7 +146,8 @@ impl Planner<'_> {
             let Some(id) = self.only_shard(group) else {
                 continue;
             };
-            self.add(group.start(), group.end_time, id, shard, part, bounds);
+            let target = self.target(id, group.start(), group.end_time);
+            target.parts.push(part_of(shard, part, bounds));
         }
         if let Some(start) = next.filter(|time| *time <= bounds.end) {
             let end = bounds.end;
@@ -186,7 +187,8 @@ impl Planner<'_> {
                 );
                 self.plan.crossings.insert(start, problem);
             }
-            self.add(start, end, NEW, shard, part, all);
+            let target = self.target(NEW, start, end);
+            target.parts.push(part_of(shard, part, all));
             next = part.end.checked_add(1);
         }
     }
@@ -206,13 +208,13 @@ impl Planner<'_> {
         })
     }
 
-    fn add(&mut self, start: i64, end: i64, id: u64, shard: u64, part: Bounds, all: Bounds) {
+    /// The shard of that id which gets points, of a group from `start` to before `end`.
+    fn target(&mut self, id: u64, start: i64, end: i64) -> &mut TargetShard {
         let path = ShardPath {
             id,
             ..self.path.clone()
         };
-        let target = self
-            .targets
+        self.targets
             .entry((start, id))
             .or_insert_with(|| TargetShard {
                 path,
@@ -220,11 +222,7 @@ impl Planner<'_> {
                 start,
                 end,
                 parts: Vec::new(),
-            });
-        target.parts.push(GroupPart {
-            shard,
-            bounds: (part != all).then_some(part),
-        });
+            })
     }
 
     /// The shard of a group that points can come into.
@@ -256,6 +254,14 @@ impl Planner<'_> {
             self.path.retention_policy,
             span(group.start(), group.end_time)
         ));
+    }
+}
+
+/// The part of a shard with points of these times, of `all` that it has.
+fn part_of(shard: u64, times: Bounds, all: Bounds) -> GroupPart {
+    GroupPart {
+        shard,
+        bounds: (times != all).then_some(times),
     }
 }
 

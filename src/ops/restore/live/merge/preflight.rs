@@ -54,7 +54,7 @@ impl Merge<'_, '_> {
         let borders = GroupBorders::of_version(&self.api.version()?);
         let types = Arc::new(Mutex::new(FieldTypes::new(scratch_dir())));
         let (checks, shards) = live.check(&catalog, &source.set, planned, Some(types))?;
-        ensure_scratch(&shards, true, live.options.apply_deletes)?;
+        ensure_scratch()?;
         let of_backup = OfBackup {
             catalog: &catalog,
             scratch: &checks.scratch,

@@ -53,9 +53,9 @@ pub(super) struct MergeJob<'a> {
     attempts: UploadAttempts,
     /// The server's shard is open. One of a group that influxd made ahead of its time is not there
     /// until somebody writes to it.
-    is_open: bool,
+    pub is_open: bool,
     /// An earlier attempt, or run, may have left something.
-    again: bool,
+    pub again: bool,
     points_written: u64,
     /// The files that the server had before it was sent its own, while only the answer to what it has
     /// now is owed.
@@ -85,20 +85,16 @@ struct LiveShard {
 }
 
 impl<'a> MergeJob<'a> {
-    pub(super) fn new(
-        target: TargetShard,
-        shard: UploadShard<'a>,
-        is_open: bool,
-        again: bool,
-    ) -> Self {
+    /// No attempt was made yet, at a shard that is not open.
+    pub(super) fn new(target: TargetShard, shard: UploadShard<'a>) -> Self {
         Self {
             target,
             shard,
             filtered: None,
             points: None,
-            is_open,
+            is_open: false,
             attempts: UploadAttempts::default(),
-            again,
+            again: false,
             points_written: 0,
             to_read_back: None,
             is_read_back: false,
