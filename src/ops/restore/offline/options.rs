@@ -113,7 +113,14 @@ impl RestoreOptions {
 
     /// Refuses flags that contradict each other, and such as need others.
     pub(crate) fn ensure_consistent(&self) -> Result<(), Error> {
-        let usage = |message: &str, hint: &str| Err(ErrorKind::Usage.error(message).hint(hint));
+        self.ensure_directories_fit()?;
+        self.ensure_damage_can_be_skipped()?;
+        self.ensure_additions_fit()?;
+        self.what.ensure_consistent()
+    }
+
+    /// Refuses what the directories that are named do not allow.
+    fn ensure_directories_fit(&self) -> Result<(), Error> {
         match self {
             Self {
                 metadir: None,
@@ -160,6 +167,13 @@ impl RestoreOptions {
                 "-shard-duration needs -datadir: the shards are put together anew",
                 "add -datadir D; -duration alone leaves the shards as they are",
             ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what -skip-damaged does not go with.
+    fn ensure_damage_can_be_skipped(&self) -> Result<(), Error> {
+        match self {
             Self {
                 skip_damaged: true,
                 datadir: None,
@@ -176,6 +190,13 @@ impl RestoreOptions {
                 "-skip-damaged and -dry-run contradict each other: what is lost shows when files are written",
                 "snap verify -deep lists what is damaged",
             ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what databases or users cannot be added with.
+    fn ensure_additions_fit(&self) -> Result<(), Error> {
+        match self {
             Self {
                 merge: true,
                 force: true,
@@ -212,9 +233,14 @@ impl RestoreOptions {
                 "-users needs -merge where more than the metastore is restored",
                 "add -merge; or name only -metadir, for the users alone",
             ),
-            _ => self.what.ensure_consistent(),
+            _ => Ok(()),
         }
     }
+}
+
+/// The error for flags that do not go together, and what to do.
+fn usage(message: &str, hint: &str) -> Result<(), Error> {
+    Err(ErrorKind::Usage.error(message).hint(hint))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
