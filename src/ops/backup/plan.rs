@@ -66,15 +66,7 @@ impl Backup<'_> {
     /// Fetches the metastore and decides what to ask for.
     pub(super) fn plan(&self) -> Result<BackupPlan> {
         let mut metastore = self.metastore()?;
-        // What is damaged there must not stop a backup; but it is not built on, and that is told.
-        let catalog = Catalog::read_past_all(&self.options.repository).ok();
-        let catalog = catalog.map(|(catalog, unreadable)| {
-            for UnreadableFile { file, error } in unreadable {
-                self.context
-                    .warn(format!("{file} is not built on: {}", told(&error)));
-            }
-            catalog
-        });
+        let catalog = self.catalog();
         let cluster_id = metastore.data.cluster_id;
         let now = Timestamp::now();
         let going = match self.options.building {
@@ -92,14 +84,7 @@ impl Backup<'_> {
             ..self.options.selection.clone()
         };
         let margin = self.margin(earlier.as_ref());
-        let dialect = self
-            .client
-            .dialect()
-            .context("the server's dialect was not found out")?;
-        self.context.detail(format!(
-            "{} speaks dialect {dialect}",
-            self.client.address()
-        ));
+        let dialect = self.dialect()?;
         ensure_dialect_can(&selection, dialect)?;
         let shards = select(&metastore.data, &selection, &self.options.source)?;
         if selection.meta_only {
@@ -149,6 +134,30 @@ impl Backup<'_> {
             parent,
             shards: planned,
         })
+    }
+
+    /// The sets that are there. What is damaged of them must not stop a backup; but it is not built
+    /// on, and that is told.
+    fn catalog(&self) -> Option<Catalog> {
+        let (catalog, unreadable) = Catalog::read_past_all(&self.options.repository).ok()?;
+        for UnreadableFile { file, error } in unreadable {
+            self.context
+                .warn(format!("{file} is not built on: {}", told(&error)));
+        }
+        Some(catalog)
+    }
+
+    /// The dialect of the server, which has answered.
+    fn dialect(&self) -> Result<Dialect> {
+        let dialect = self
+            .client
+            .dialect()
+            .context("the server's dialect was not found out")?;
+        self.context.detail(format!(
+            "{} speaks dialect {dialect}",
+            self.client.address()
+        ));
+        Ok(dialect)
     }
 
     /// The shards that are meant and those that the server has open. A shard made since the
