@@ -108,6 +108,8 @@ pub(crate) enum FileState {
 pub(crate) struct ExaminedMember {
     pub name: String,
     pub size: u64,
+    /// Modification time in seconds since 1970.
+    pub modified: u64,
     /// CRC-32 of its content.
     pub crc: u32,
     /// Points in its blocks, where these were looked at.
@@ -193,6 +195,7 @@ impl ExaminedMember {
         Self {
             name: member.name.clone(),
             size: member.size,
+            modified: member.modified,
             crc: 0,
             points: 0,
             findings: Vec::new(),

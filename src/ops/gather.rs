@@ -10,10 +10,12 @@ use anyhow::{Context as _, Result};
 
 use crate::cancel::{Cancel, Stoppable};
 use crate::context::Context;
+use crate::io::crc32_read_at::Crc32ReadAt;
 use crate::io::open::open_regular;
 use crate::io::read_at::{FromStart, ReadAt, Section};
 use crate::io::scratch::{Spool, scratch_words};
 use crate::ops::examine::is_damage;
+use crate::ops::generations::Generations;
 use crate::ops::members::{MemberReader, Place, TarStop, read_deletes};
 use crate::ops::newest_files::NewestFiles;
 use crate::ops::progress_reader::ProgressReader;
@@ -70,6 +72,8 @@ pub(super) struct GatheredShard {
     deletes: BTreeMap<String, BoundedDeletes>,
     /// Which files of its tars count.
     newest: NewestFiles,
+    /// Which of them were gone when newer ones were written.
+    generations: Generations<TsmContent>,
     /// Copies of indexes, or of whole files.
     copies: Spool,
     pub damage: Vec<GatherDamage>,
@@ -119,6 +123,7 @@ impl GatheredShard {
             files: BTreeMap::new(),
             deletes: BTreeMap::new(),
             newest: NewestFiles::default(),
+            generations: Generations::default(),
             copies: Spool::new_in(gathering.scratch).map_err(scratch_words)?,
             damage: Vec::new(),
             _snapshot: None,
@@ -217,6 +222,13 @@ impl GatheredShard {
                 tar.tell(None, message);
             }
             tar.end();
+        }
+        let gone = self.generations.gone(TsmContent::is_same);
+        for name in
+            gone.map_err(|error| scratch_words(error).context(format!("reading shard {shard}")))?
+        {
+            self.files.remove(name);
+            self.deletes.remove(stem(name));
         }
         Ok(())
     }
@@ -346,6 +358,7 @@ impl<'a> TarGathering<'a> {
     /// All of it was passed; an older tar comes next.
     fn end(self) {
         self.into.newest.next_tar();
+        self.into.generations.next_tar();
     }
 
     fn add_file(&mut self, catalog: &Catalog, file: &BackupFile) -> Result<Ending, TarStop> {
@@ -395,10 +408,18 @@ impl<'a> TarGathering<'a> {
                 .cancel
                 .check()
                 .map_err(|stop| TarStop::Failed(stop.into()))?;
+            let known = |crc| TsmContent::of(&member, crc, stored);
             if self.is_passed(&member) {
+                let crc = members.pass_content()?;
+                self.into
+                    .generations
+                    .pass(&member.name, member.modified, known(crc));
                 continue;
             }
             let content = members.content()?;
+            self.into
+                .generations
+                .pass(&member.name, member.modified, known(content.crc));
             if member.is_tombstone() {
                 self.take_tombstone(&member.name, &content.bytes)?;
             } else {
@@ -478,6 +499,40 @@ impl<'a> TarGathering<'a> {
                 Ok(())
             }
         }
+    }
+}
+
+/// What a TSM file in a tar is told from another of its name by.
+#[derive(Debug)]
+struct TsmContent {
+    size: u64,
+    /// CRC-32, where it was read anyway.
+    crc: Option<u32>,
+    /// Where it can be read again otherwise: the tar, and its place there.
+    stored: Option<(StoredFile, u64)>,
+}
+
+impl TsmContent {
+    fn of(member: &Member, crc: Option<u32>, stored: Option<&StoredFile>) -> Self {
+        Self {
+            size: member.size,
+            crc,
+            stored: stored.map(|tar| (tar.clone(), member.offset)),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> io::Result<bool> {
+        Ok(self.size == other.size && self.crc()? == other.crc()?)
+    }
+
+    fn crc(&self) -> io::Result<Option<u32>> {
+        let (None, Some((tar, offset))) = (self.crc, &self.stored) else {
+            return Ok(self.crc);
+        };
+        let content = Section::new(tar, *offset, self.size);
+        Crc32ReadAt::new(&content, &Cancel::default())
+            .crc()
+            .map(Some)
     }
 }
 

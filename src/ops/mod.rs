@@ -9,6 +9,7 @@ mod examine;
 mod export;
 mod forget;
 mod gather;
+mod generations;
 mod info;
 mod line_protocol;
 mod list;

@@ -73,11 +73,16 @@ pub fn tombstone_of(name: &str) -> String {
 
 /// The generation in the name of a TSM file, or of a tombstone file.
 pub fn generation(name: &str) -> Option<u32> {
+    Some(numbers(name)?.0)
+}
+
+/// The generation and the sequence in the name of a TSM file, or of a tombstone file.
+pub(crate) fn numbers(name: &str) -> Option<(u32, u32)> {
     let stem = name
         .strip_suffix(".tsm")
         .or_else(|| name.strip_suffix(".tombstone"))?;
-    let (generation, _) = stem.split_once('-')?;
-    generation.parse().ok()
+    let (generation, sequence) = stem.split_once('-')?;
+    Some((generation.parse().ok()?, sequence.parse().ok()?))
 }
 
 /// Whether a name below a shard's directory is that of a file of a tsi1 index, which servers 1.3

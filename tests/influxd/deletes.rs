@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -753,5 +755,65 @@ fn a_field_that_got_another_type_between_two_sets_has_the_values_that_the_server
         let stderr = restore(&server, &path(layout), "e");
         assert!(stderr.contains(told), "{stderr}");
         assert_eq!(Answers::of(&server, "e"), left, "{layout}");
+    }
+}
+
+#[test]
+fn values_written_after_all_was_deleted_and_the_server_began_its_files_anew_count() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    let root = path("source");
+    let server = Influxd::start(&root, Index::Inmem);
+    server.execute("CREATE DATABASE d");
+    let write = |server: &Influxd, value: u32| {
+        let points = (0..100).map(|nth| format!("m v={value} {}\n", START + nth * SECOND));
+        server.write("d", "", &points.collect::<String>());
+        flush(server);
+    };
+    (1..=3).for_each(|value| write(&server, value));
+    let sets = [
+        ("snap", "legacy", "snap"),
+        ("snap", "portable", "portable"),
+        ("influxd", "legacy", "influxd"),
+    ];
+    for (tool, layout, name) in sets {
+        back_up(tool, layout, &server, &path(name), &[]);
+    }
+    let since = moment();
+    // The times of files in tars are whole seconds.
+    thread::sleep(Duration::from_millis(2500));
+    server.query("d", "DELETE FROM m");
+    let shard = server.data_dir().join("d/autogen/1");
+    let is_empty = || {
+        !tree::names(&shard)
+            .iter()
+            .any(|name| name.ends_with(".tsm"))
+    };
+    wait_for(|| is_empty().then_some(())).expect("the deletes are carried out");
+    server.stop();
+    let server = Influxd::start(&root, Index::Inmem);
+    write(&server, 100);
+    for (tool, layout, name) in sets {
+        let since = if tool == "snap" { "last" } else { &since };
+        back_up(tool, layout, &server, &path(name), &["-since", since]);
+    }
+    let expected = Answers::of(&server, "d");
+
+    let host = server.host();
+    for (_, _, name) in sets {
+        snap(["diff", utf8(&path(name)), "-host", &host, "-database", "d"]).expect(0);
+        let target = path(&format!("into directories {name}"));
+        let flags = ["-database", "d"];
+        let run = restore_into(&target, &flags, &path(name)).run().expect(0);
+        let told = "shard d/autogen/1: 2 files of older sets left out";
+        assert!(run.stderr.contains(told), "{}", run.stderr);
+        let restored = Influxd::start(&target, Index::Inmem);
+        assert_eq!(Answers::of(&restored, "d"), expected, "{name}");
+        restore(&server, &path(name), &format!("live {name}"));
+        assert_eq!(
+            Answers::of(&server, &format!("live {name}")),
+            expected,
+            "{name}"
+        );
     }
 }

@@ -2,6 +2,7 @@
 //! files, digests; and deciding which file each of a shard's files comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ use crate::io::scratch::{is_of_system, scratch_error};
 use crate::ops::examine::{
     Depth, Difference, Examination, ExaminedFile, ExaminedMember, FileState, MemberFinding,
 };
+use crate::ops::generations::{Generations, left_out};
 use crate::ops::newest_files::NewestFiles;
 use crate::ops::queue::{self, Turn};
 use crate::ops::unpack_dir::UnpackDir;
@@ -238,12 +240,17 @@ impl ShardChecker<'_> {
         let mut tombstones: BTreeSet<String> = BTreeSet::new();
         let mut damaged: BTreeSet<String> = BTreeSet::new();
         let mut newest = NewestFiles::default();
+        let mut generations = Generations::default();
         for (source, tar) in tars.into_iter().enumerate().rev() {
             // What older sets have of that name is not what it was when it was backed up.
-            tar.lost.iter().for_each(|name| newest.pass(name));
+            for name in &tar.lost {
+                newest.pass(name);
+                generations.pass(name, 0, None);
+            }
             for member in tar.members {
                 let name = &member.name;
                 newest.pass(name);
+                generations.pass(name, member.modified, Some((member.size, member.crc)));
                 if is_tombstone(name) {
                     tombstones.insert(name.clone());
                 }
@@ -263,7 +270,16 @@ impl ShardChecker<'_> {
                 files.insert(name, ShardFile { source, size, crc });
             }
             newest.next_tar();
+            generations.next_tar();
         }
+        let is_same = |a: &Option<_>, b: &Option<_>| {
+            Ok::<_, Infallible>(a.is_none() || b.is_none() || a == b)
+        };
+        let Ok(gone) = generations.gone(is_same);
+        if !gone.is_empty() {
+            self.context.warn(&left_out(&shard.source, gone.len()));
+        }
+        files.retain(|name, _| !gone.contains(name.as_str()));
         // A server would apply a tombstone whose TSM file was left out to its next one of that name.
         let stems: BTreeSet<String> = files
             .keys()
@@ -272,7 +288,8 @@ impl ShardChecker<'_> {
         files.retain(|name, _| !is_tombstone(name) || stems.contains(stem(name)));
         unreadable.retain(|name, _| files.contains_key(name));
         if let Some(unpack) = self.unpack {
-            let mut dropped = tombstones.iter().filter(|name| !files.contains_key(*name));
+            let dropped = tombstones.iter().map(String::as_str).chain(gone);
+            let mut dropped = dropped.filter(|name| !files.contains_key(*name));
             dropped.try_for_each(|name| unpack.remove(name))?;
         }
         Ok(Gathered {
