@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use tempfile::TempPath;
 
 use super::layout::{ensure_data_there, ensure_directory_name, regular_file, shard_dir, uses_tsi1};
 use super::ownership::Ownership;
@@ -226,10 +227,17 @@ impl ShardStore for LocalShards {
         let _change = self.change.write().unwrap_or_else(PoisonError::into_inner);
         let directory = shard_dir(&self.datadir, shard);
         let ownership = Ownership::below(&self.datadir)?;
+        // A shard that is in the WAL alone has none.
+        ownership.create_dirs(&directory)?;
+        // What an upload that was killed left, see `beside`.
+        durable::remove_unfinished(&directory)?;
+        let mut received = Vec::with_capacity(names.len());
         for name in &names {
+            let file = beside(&directory, &folder.path().join(name))?;
             ownership
-                .apply(&folder.path().join(name))
+                .apply(&file)
                 .with_context(|| format!("setting owner and mode of {name}"))?;
+            received.push(file);
         }
         // What belongs to the files that go away goes first, and lastingly. A crash after that
         // leaves old files whose deleted points are back, until the upload is repeated. The other
@@ -243,8 +251,8 @@ impl ShardStore for LocalShards {
             durable::remove_if_there(&directory.join(tombstone_of(name)))?;
         }
         durable::sync_dir(&directory)?;
-        for name in &names {
-            durable::rename(&folder.path().join(name), &directory.join(name))?;
+        for (file, name) in received.iter().zip(&names) {
+            durable::rename(file, &directory.join(name))?;
         }
         durable::sync_dir(&directory)?;
         Ok(names.len())
@@ -302,6 +310,25 @@ fn receive_file(
         .finish()
         .with_context(|| format!("at offset {}", reader.offset()))?;
     durable::sync(&file, &path)
+}
+
+/// The file, or a copy of it, where it can be renamed into a directory: a database can lie on a file
+/// system of its own.
+fn beside(directory: &Path, file: &Path) -> Result<TempPath> {
+    let device = |path: &Path| -> Result<u64> {
+        let metadata = fs::metadata(path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(metadata.dev())
+    };
+    if device(directory)? == device(file)? {
+        return Ok(TempPath::try_from_path(file)?);
+    }
+    let mut copy = durable::unfinished_in(directory)?;
+    let mut source = open_regular(file).with_context(|| format!("reading {}", file.display()))?;
+    io::copy(&mut source, &mut copy)
+        .with_context(|| format!("writing into {}", directory.display()))?;
+    durable::sync(copy.as_file(), copy.path())?;
+    durable::remove_if_there(file)?;
+    Ok(copy.into_temp_path())
 }
 
 fn of_upload(error: TarError) -> anyhow::Error {
