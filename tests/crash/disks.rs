@@ -94,8 +94,8 @@ fn shards_are_restored_into_directories_of_databases_and_policies_on_other_file_
         "$snap" backup -quiet -host $host "$disk.b"
         restore() { "$snap" restore -quiet -host 127.0.0.1:1 -metadir "$1/meta" -datadir "$1/data" -force "$disk.b"; echo "restore: $?"; }
         shards() { (cd "$1" && find -L . -name '*.tsm' | sort; find -L . -name '.snap*'); }
-        # A database on another disk, by a link; once empty, once with what is replaced, and with what a killed run left.
-        mkdir -p "$disk.1/data" "$disk/db"; ln -s "$disk/db" "$disk.1/data/db"
+        # A database on another disk; once empty, once with what is replaced, and with what a killed run left.
+        mkdir -p "$disk.1/data/db" "$disk/db"; mount --bind "$disk/db" "$disk.1/data/db"
         restore "$disk.1"; mkdir -p "$disk/db/.snap-restore/new/s0"; restore "$disk.1"; shards "$disk.1/data"
         ls "$disk/db/autogen"
         # Killed at any step, by way of which another follows.
@@ -108,16 +108,20 @@ fn shards_are_restored_into_directories_of_databases_and_policies_on_other_file_
         done
         [ $n -gt 20 ] && echo "ended: $ended"
         # A policy on it.
-        mkdir -p "$disk.2/data/db" "$disk/rp"; ln -s "$disk/rp" "$disk.2/data/db/autogen"
-        rm -r "$disk/db"; restore "$disk.2"; restore "$disk.2"; shards "$disk.2/data"; ls "$disk/rp"
+        mkdir -p "$disk.2/data/db/autogen" "$disk/rp"; mount --bind "$disk/rp" "$disk.2/data/db/autogen"
+        umount "$disk.1/data/db"; rm -r "$disk/db"; restore "$disk.2"; restore "$disk.2"; shards "$disk.2/data"; ls "$disk/rp"
         # Another directory of the same file system, mounted there, and its WAL too.
         mkdir -p "$disk.3/data/db" "$disk.3/wal/db" "$disk.4/wal/autogen/1" "$disk.4/data"
         mount --bind "$disk.4/data" "$disk.3/data/db"; mount --bind "$disk.4/wal" "$disk.3/wal/db"
         touch "$disk.3/wal/db/autogen/1/_00001.wal"
         restore "$disk.3"; restore "$disk.3"; shards "$disk.3/data"; find "$disk.3/wal" -type f
         # Room is asked for where it is needed.
-        mount -t tmpfs -o size=1m none "$disk.4/data"; mkdir -p "$disk.5/data"; ln -s "$disk.4/data" "$disk.5/data/db"
+        mount -t tmpfs -o size=1m none "$disk.4/data"; mkdir -p "$disk.5/data/db"; mount --bind "$disk.4/data" "$disk.5/data/db"
         restore "$disk.5"; ls -A "$disk.4/data"
+        # influxd would not open a database or a policy behind a link.
+        mkdir -p "$disk.6/data" "$disk.7/data/db" "$disk.linked"
+        ln -s "$disk.linked" "$disk.6/data/db"; ln -s "$disk.linked" "$disk.7/data/db/autogen"
+        restore "$disk.6"; restore "$disk.7"; ls -A "$disk.linked"
         "#,
     );
     let files = |shards: [u64; 2]| {
@@ -127,11 +131,17 @@ fn shards_are_restored_into_directories_of_databases_and_policies_on_other_file_
     };
     let shards = files([1, 2]);
     let twice = "restore: 0\nrestore: 0\n";
-    let expected =
-        format!("{twice}{shards}1\n2\nended: 0\n{twice}{shards}1\n2\n{twice}{shards}restore: 6\n");
+    let expected = format!(
+        "{twice}{shards}1\n2\nended: 0\n{twice}{shards}1\n2\n{twice}{shards}{}",
+        "restore: 6\n".repeat(3)
+    );
     assert_eq!(printed, expected, "{said}");
     assert!(
-        said.lines().count() == 2 && said.contains(" free, and ") && said.contains(".5/data/db"),
+        said.contains(" free, and ")
+            && said.contains(".5/data/db")
+            && said.contains(".6/data/db is a symbolic link")
+            && said.contains(".7/data/db/autogen is a symbolic link")
+            && said.lines().count() == 6,
         "{said}"
     );
 }

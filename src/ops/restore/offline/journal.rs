@@ -277,8 +277,7 @@ fn below<const N: usize>(directory: Option<&Path>, path: &Path) -> Result<(PathB
 }
 
 /// Refuses a link on the way from a directory of influxd's to what is to be moved there, unless
-/// this user or root made it. Whole databases may lie on another disk, behind a link; but whoever
-/// may write in the directory could have links lead anywhere.
+/// this user or root made it: whoever may write in the directory could have links lead anywhere.
 ///
 /// # Errors
 ///

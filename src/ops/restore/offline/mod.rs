@@ -70,6 +70,7 @@ pub fn restore(options: &RestoreOptions, context: Context<'_>) -> Result<Restore
         let sets = sets_of(&plan.shards);
         Ok((plan, sets))
     })?;
+    target::ensure_opened(&plan.target_paths(), options)?;
     target::ensure_free(&plan.target_paths(), options)?;
     target::ensure_no_strays(&plan, options, context)?;
     target::ensure_groups_stay(&plan, options)?;

@@ -59,6 +59,29 @@ pub(crate) fn ensure_not_running(options: &RestoreOptions) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a target in which influxd would not find the shards: it passes over the directory of a
+/// database or of a retention policy that is a link.
+pub(crate) fn ensure_opened(shards: &[&ShardPath], options: &RestoreOptions) -> Result<()> {
+    let Some(datadir) = &options.datadir else {
+        return Ok(());
+    };
+    for shard in shards {
+        let directory = shard_dir(datadir, shard);
+        let above = directory.ancestors().skip(1);
+        let mut between = above.take_while(|path| path != datadir);
+        if let Some(link) = between.find(|path| path.is_symlink()) {
+            let link = link.display();
+            return Err(ErrorKind::Refused
+                .error(format!(
+                    "{link} is a symbolic link, which influxd passes over"
+                ))
+                .hint("make it a directory, and mount the other file system there")
+                .into());
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a target that holds data where shards are to go, unless `-force`.
 pub(crate) fn ensure_free(shards: &[&ShardPath], options: &RestoreOptions) -> Result<()> {
     let Some(datadir) = &options.datadir else {
