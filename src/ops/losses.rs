@@ -165,17 +165,51 @@ impl Losses {
 /// From which share of the shards on, in percent, a backup warns.
 const MOST: u8 = 50;
 
-/// The newest set, but for that at `at`, that holds shards that `selection` takes, and how many.
+/// A set that holds what another one does not.
+pub(crate) struct Holding<'a> {
+    pub set: &'a Set,
+    /// How many shards it holds of what was asked for.
+    pub shards: usize,
+    /// Whether it is known to be a set of another server.
+    pub of_other_server: bool,
+}
+
+impl Holding<'_> {
+    /// Its id, and whose it is.
+    pub(crate) fn name(&self) -> String {
+        match self.of_other_server {
+            true => format!("set {} of another server", self.set.id),
+            false => format!("set {}", self.set.id),
+        }
+    }
+}
+
+/// The newest set, but for that at `at`, that holds shards that `selection` takes: one of the same
+/// server, if there is any.
 pub(crate) fn newest_holding<'a>(
     catalog: &'a Catalog,
     at: usize,
     selection: &Selection,
-) -> Option<(&'a Set, usize)> {
+) -> Option<Holding<'a>> {
+    let own = catalog.sets()[at].record();
+    let is_of_other = |set: &Set| {
+        let both = own.zip(set.record());
+        both.is_some_and(|(own, other)| !is_same_server(own, other))
+    };
     let sets = catalog.sets().iter().enumerate().rev();
     let others = sets.filter(|(other, _)| *other != at);
-    others
-        .map(|(other, set)| (set, held_by(catalog, other, selection)))
-        .find(|(_, held)| *held > 0)
+    let holding = |of_other_server: bool| {
+        let those = others
+            .clone()
+            .filter(move |(_, set)| is_of_other(set) == of_other_server);
+        let mut holding = those.map(move |(other, set)| Holding {
+            set,
+            shards: held_by(catalog, other, selection),
+            of_other_server,
+        });
+        holding.find(|holding| holding.shards > 0)
+    };
+    holding(false).or_else(|| holding(true))
 }
 
 fn held_by(catalog: &Catalog, at: usize, selection: &Selection) -> usize {

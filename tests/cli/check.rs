@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::fixture::Fixture;
 use crate::support::peer::{Asked, Model, Peer, Reply, Version};
-use crate::support::process::{Run, backup, snap};
+use crate::support::process::{Run, backup, restore_into, snap};
 use crate::support::{folder, tree, utf8};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -227,7 +227,7 @@ fn a_gap_before_an_increment_is_told_by_backup_check_verify_list_and_restore_ali
     let agree = |code: i32, gap: &str| {
         let dir = fixture.dir();
         let target = fixture.path("target");
-        let restored = crate::support::process::restore_into(&target, &["-dry-run"], &dir).run();
+        let restored = restore_into(&target, &["-dry-run"], &dir).run();
         let verified = snap(["verify", utf8(&dir), "latest"]);
         let listed = snap(["list", "-json", utf8(&dir)]).expect(0).last_message();
         let checked = fixture.check(&[], i32::from(code != 0));
@@ -367,21 +367,42 @@ fn a_server_that_comes_up_without_its_data_is_told_of_by_backup_check_and_restor
     }
     let dir = fixture.dir();
     let target = fixture.path("target");
-    let run = crate::support::process::restore_into(&target, &[], &dir)
-        .run()
-        .expect(10);
+    let run = restore_into(&target, &[], &dir).run().expect(10);
     assert!(
         run.stderr.contains("the newest set that holds any is"),
         "{}",
         run.stderr
     );
     assert!(!target.exists(), "something was written");
-    let run = crate::support::process::restore_into(&target, &["-database", "db"], &dir)
+    let run = restore_into(&target, &["-database", "db"], &dir)
         .run()
         .expect(1);
     assert!(run.stderr.contains("holds it: write"), "{}", run.stderr);
-    let run = crate::support::process::restore_into(&target, &[], &dir)
-        .args([&full])
-        .run();
+    let run = restore_into(&target, &[], &dir).args([&full]).run();
     assert!(run.expect(0).stdout.contains(": 3 shards, "));
+}
+
+#[test]
+fn a_set_without_points_that_is_named_is_restored_beside_sets_of_another_server() {
+    let fixture = three_shards();
+    let of_other = fixture.set_made(&[], 0);
+    let mut model = Model::new(Version::V1_6, &[]);
+    model.more = Some(|data| data.cluster_id = 43);
+    let peer = Peer::start(model);
+    let dir = fixture.dir();
+    backup(&peer.host(), &[], &dir).run().expect(0);
+    let restore = |target: &str, set: Option<&str>| {
+        let run = restore_into(&fixture.path(target), &[], &dir);
+        run.args(set).run()
+    };
+    let run = restore("newest", None).expect(10);
+    let said = format!("the newest set that holds any is {of_other} of another server");
+    assert!(run.stderr.contains(&said), "{}", run.stderr);
+    let run = restore("named", Some("latest")).expect(0);
+    assert!(
+        run.stderr.contains("the metastore is all there is"),
+        "{}",
+        run.stderr
+    );
+    assert!(fixture.path("named/meta/meta.db").exists());
 }

@@ -96,7 +96,10 @@ impl Source {
         ErrorKind::NoBackup
             .error(message)
             .hint(match newest_holding(catalog, self.at, selection) {
-                Some((other, _)) => format!("set {0} holds it: write {0} behind PATH", other.id),
+                Some(other) => {
+                    let (name, id) = (other.name(), &other.set.id);
+                    format!("{name} holds it: write {id} behind PATH")
+                }
                 None => "snap info PATH SET shows what a set holds".to_owned(),
             })
     }
@@ -110,16 +113,23 @@ impl Source {
         context: Context<'_>,
     ) -> Result<()> {
         let set = &self.set;
-        let Some((other, count)) = newest_holding(catalog, self.at, selection) else {
+        let Some(other) = newest_holding(catalog, self.at, selection) else {
             context.warn(format!(
                 "set {set} holds no points of what is restored, and no other set does: the metastore is all there is"
             ));
             return Ok(());
         };
-        let (directory, id) = (catalog.place(), &other.id);
+        if other.of_other_server && self.is_named {
+            context.warn(format!(
+                "set {set} holds no points of what is restored: the metastore is all there is"
+            ));
+            return Ok(());
+        }
+        let (directory, id) = (catalog.place(), &other.set.id);
         let fault = ErrorKind::NoBackup.error(format!(
-            "set {set} of {directory} holds no points of what is restored; the newest set that holds any is {id}, with {}",
-            plural(count, "shard")
+            "set {set} of {directory} holds no points of what is restored; the newest set that holds any is {id}{}, with {}",
+            if other.of_other_server { " of another server" } else { "" },
+            plural(other.shards, "shard")
         ));
         Err(fault
             .hint(format!("write {id} behind PATH to restore that; -metadir without -datadir restores the metastore of {set} alone"))

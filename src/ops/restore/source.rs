@@ -30,6 +30,8 @@ pub(in crate::ops) struct Source {
     pub set: SetId,
     /// Its place among the sets.
     pub at: usize,
+    /// Whether somebody named it, or it is restored because it is the newest.
+    pub is_named: bool,
     /// Whether a part of the points is meant, or all that was backed up: that may be empty.
     pub is_part: bool,
     /// The metastore in its frame, with the durations that are asked for.
@@ -252,10 +254,12 @@ impl Source {
         context.detail(format!("using the metastore of set {}", chosen.id));
         let selected = select(&data, selection, &format!("the backup {}", catalog.place()))
             .map_err(|fault| match newest_holding(catalog, at, selection) {
-                Some((other, _)) => fault.hint(format!(
-                    "set {0} holds it: write {0} behind PATH to restore that",
-                    other.id
-                )),
+                Some(other) => {
+                    let (name, id) = (other.name(), &other.set.id);
+                    fault.hint(format!(
+                        "{name} holds it: write {id} behind PATH to restore that"
+                    ))
+                }
                 None => fault,
             })?;
         let inside =
@@ -285,6 +289,7 @@ impl Source {
         let mut source = Self {
             set: chosen.id.clone(),
             at,
+            is_named: !matches!(which, SetSelector::Newest),
             is_part: bounds.is_some() || chosen.is_part(),
             blob,
             data,
