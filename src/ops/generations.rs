@@ -125,11 +125,12 @@ impl<C> Generations<C> {
             return Ok(false);
         }
         let of_generation = older.clone().filter(|it| it.generation == file.generation);
-        let mut of_name = of_generation
+        let of_name = of_generation
             .clone()
             .filter(|it| it.sequence == file.sequence);
-        if of_name.clone().next().is_some() {
-            while let Some(older) = of_name.next() {
+        let of_name: Vec<&PassedFile<C>> = of_name.collect();
+        if !of_name.is_empty() {
+            for older in of_name {
                 let is_of_its_time = older.modified.abs_diff(file.modified) <= ROUNDING;
                 if is_of_its_time || is_same(&older.content, &file.content)? {
                     return Ok(false);

@@ -277,7 +277,7 @@ impl ShardChecker<'_> {
         };
         let Ok(gone) = generations.gone(is_same);
         if !gone.is_empty() {
-            self.context.warn(&left_out(&shard.source, gone.len()));
+            self.context.warn(left_out(&shard.source, gone.len()));
         }
         files.retain(|name, _| !gone.contains(name.as_str()));
         // A server would apply a tombstone whose TSM file was left out to its next one of that name.
