@@ -8,11 +8,11 @@
 //!
 //! influxd writes what is in its cache to a file with sequence 1 and a generation above all others,
 //! so files of this generation or a higher one that an older tar has were gone by then. A compaction
-//! takes the highest generation of its files, and a sequence above theirs. Where older tars have no
-//! file that it can have been made of, its files are as new as it is. Files of generation 0 are
+//! takes the highest generation of its files, and the next sequence of that. Where older tars have
+//! no file that it can have been made of, its files are as new as it is. Files of generation 0 are
 //! merged ones, see `ops/restore/live`, and tell nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::shard::ShardPath;
 use crate::text::plural;
@@ -94,153 +94,55 @@ impl<C> Generations<C> {
         &self,
         is_same: impl Fn(&C, &C) -> Result<bool, E>,
     ) -> Result<BTreeSet<&str>, E> {
-        let (mut gone, mut newer) = (BTreeSet::new(), BTreeSet::new());
-        // The lowest generation that was free when a newer tar's file was written.
-        let mut free = u32::MAX;
-        for tar in 0..=self.tar {
-            let own = self.files.iter().filter(|file| file.tar == tar);
-            let is_gone = |file: &&PassedFile<C>| {
-                file.generation >= free && !newer.contains(file.name.as_str())
-            };
-            gone.extend(own.clone().filter(is_gone).map(|file| file.name.as_str()));
-            newer.extend(own.clone().map(|file| file.name.as_str()));
-            for file in own {
-                if file.generation < free && self.was_free(file, &is_same)? {
-                    free = file.generation;
+        // What the shard may hold, tar by tar: by generation and sequence.
+        let mut held: BTreeMap<(u32, u32), &PassedFile<C>> = BTreeMap::new();
+        for tar in (0..=self.tar).rev() {
+            let own = || self.files.iter().filter(|file| file.tar == tar);
+            let mut free = None;
+            for file in own() {
+                if free.is_none_or(|free| file.generation < free)
+                    && was_free(file, &held, &is_same)?
+                {
+                    free = Some(file.generation);
                 }
             }
+            if let Some(free) = free {
+                held.retain(|(generation, _), _| *generation < free);
+            }
+            held.extend(own().map(|file| ((file.generation, file.sequence), file)));
         }
-        Ok(gone)
+        let names: BTreeSet<&str> = held.values().map(|file| file.name.as_str()).collect();
+        let all = self.files.iter().map(|file| file.name.as_str());
+        Ok(all.filter(|name| !names.contains(name)).collect())
     }
+}
 
-    /// Whether the files of its generation, and of higher ones, that older tars have were gone when
-    /// a file was written.
-    fn was_free<E>(
-        &self,
-        file: &PassedFile<C>,
-        is_same: impl Fn(&C, &C) -> Result<bool, E>,
-    ) -> Result<bool, E> {
-        let older = self.files.iter().filter(|older| older.tar > file.tar);
-        if file.generation == MERGED || !older.clone().any(|it| it.generation >= file.generation) {
-            return Ok(false);
-        }
-        let of_generation = older.clone().filter(|it| it.generation == file.generation);
-        let of_name = of_generation
-            .clone()
-            .filter(|it| it.sequence == file.sequence);
-        let of_name: Vec<&PassedFile<C>> = of_name.collect();
-        if !of_name.is_empty() {
-            for older in of_name {
-                let is_of_its_time = older.modified.abs_diff(file.modified) <= ROUNDING;
-                if is_of_its_time || is_same(&older.content, &file.content)? {
-                    return Ok(false);
-                }
-            }
-            return Ok(true);
-        }
-        let is_flushed = file.sequence == 1;
-        let is_compacted = match of_generation.clone().next() {
-            Some(_) => of_generation
-                .map(|it| it.sequence)
-                .any(|it| it < file.sequence),
-            None => older.clone().any(|it| it.generation < file.generation),
-        };
-        Ok(is_flushed || !is_compacted)
+/// Whether the generation of a file, and all above it, had no file any more when it was written,
+/// though the tars before have such: `held`.
+fn was_free<C, E>(
+    file: &PassedFile<C>,
+    held: &BTreeMap<(u32, u32), &PassedFile<C>>,
+    is_same: impl Fn(&C, &C) -> Result<bool, E>,
+) -> Result<bool, E> {
+    let (generation, sequence) = (file.generation, file.sequence);
+    if generation == MERGED || held.range((generation, 0)..).next().is_none() {
+        return Ok(false);
     }
+    if let Some(older) = held.get(&(generation, sequence)) {
+        let is_of_its_time = older.modified.abs_diff(file.modified) <= ROUNDING;
+        return Ok(!is_of_its_time && !is_same(&older.content, &file.content)?);
+    }
+    let is_flushed = sequence == 1;
+    let mut of_generation = held
+        .range((generation, 0)..=(generation, u32::MAX))
+        .peekable();
+    let is_compacted = match of_generation.peek() {
+        Some(((_, lowest), _)) => *lowest < sequence,
+        None => held.range(..(generation, 0)).next().is_some(),
+    };
+    Ok(is_flushed || !is_compacted)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use super::*;
-
-    /// Files of tars, the newest first, as (name, time, content).
-    type Tars<'a> = &'a [&'a [(&'a str, u64, u32)]];
-
-    fn gone(tars: Tars<'_>) -> Vec<String> {
-        let mut generations = Generations::default();
-        for (place, tar) in tars.iter().enumerate() {
-            if place > 0 {
-                generations.next_tar();
-            }
-            for (name, modified, content) in *tar {
-                generations.pass(&format!("{name}.tsm"), *modified, *content);
-            }
-        }
-        let gone = generations
-            .gone(|a, b| Ok::<_, Infallible>(a == b))
-            .unwrap();
-        gone.into_iter().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn files_that_a_server_flushed_anew_are_all_that_it_had() {
-        let base: &[_] = &[("1-1", 10, 1), ("2-1", 20, 2), ("3-1", 30, 3)];
-        assert_eq!(gone(&[&[("1-1", 99, 4)], base]), ["2-1.tsm", "3-1.tsm"]);
-        // Of an older set the server may still have what lies below.
-        assert_eq!(gone(&[&[("2-1", 99, 4)], base]), ["3-1.tsm"]);
-        assert_eq!(gone(&[&[("1-1", 99, 4)], &[("7-4", 10, 1)]]), ["7-4.tsm"]);
-        // A later increment goes on from there.
-        let later: Tars<'_> = &[&[("2-1", 120, 5)], &[("1-1", 99, 4)], base];
-        assert_eq!(gone(later), ["2-1.tsm", "3-1.tsm"][1..]);
-    }
-
-    #[test]
-    fn files_that_a_server_compacted_anew_are_all_that_it_had() {
-        assert_eq!(gone(&[&[("4-2", 99, 4)], &[("64-5", 10, 1)]]), ["64-5.tsm"]);
-        assert_eq!(
-            gone(&[&[("4-2", 99, 4)], &[("4-3", 10, 1), ("5-1", 11, 2)]]),
-            ["4-3.tsm", "5-1.tsm"]
-        );
-        assert_eq!(
-            gone(&[&[("4-2", 99, 4)], &[("4-2", 10, 1), ("5-1", 11, 2)]]),
-            ["5-1.tsm"]
-        );
-    }
-
-    #[test]
-    fn what_a_server_writes_while_it_keeps_the_files_of_older_sets_hides_none() {
-        let base: &[_] = &[
-            ("1-1", 10, 1),
-            ("2-1", 20, 2),
-            ("4-2", 25, 3),
-            ("5-1", 30, 4),
-        ];
-        let none: [&str; 0] = [];
-        for increment in [
-            // Flushed, and compacted with later files or among themselves.
-            &[("6-1", 99, 9)][..],
-            &[("6-2", 99, 9)],
-            &[("4-3", 99, 9), ("6-1", 99, 9)],
-            &[("2-2", 99, 9)],
-            // 3 was empty, and left out of the older set.
-            &[("3-2", 99, 9)],
-            // The same file, with a time that was rounded, that somebody changed, or with deletes
-            // carried out on it.
-            &[("2-1", 21, 2), ("6-1", 99, 9)],
-            &[("2-1", 99, 2)],
-            &[("2-1", 20, 9)],
-            // Merged points.
-            &[("0-7", 99, 9)],
-            &[],
-        ] {
-            assert_eq!(gone(&[increment, base]), none, "{increment:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_newer_tar_has_anew_stays() {
-        let tars: Tars<'_> = &[
-            &[("1-1", 99, 4), ("3-1", 101, 6)],
-            &[("2-1", 50, 9)],
-            &[
-                ("1-1", 10, 1),
-                ("2-1", 50, 9),
-                ("3-1", 30, 3),
-                ("4-1", 40, 3),
-            ],
-        ];
-        assert_eq!(gone(tars), ["2-1.tsm", "4-1.tsm"]);
-    }
-}
+#[path = "generations_tests.rs"]
+mod tests;
