@@ -94,8 +94,9 @@ impl<C> Generations<C> {
         &self,
         is_same: impl Fn(&C, &C) -> Result<bool, E>,
     ) -> Result<BTreeSet<&str>, E> {
-        // What the shard may hold, tar by tar: by generation and sequence.
+        // What the shard may hold, tar by tar: by generation and sequence, and the names.
         let mut held: BTreeMap<(u32, u32), &PassedFile<C>> = BTreeMap::new();
+        let mut names: BTreeMap<&str, u32> = BTreeMap::new();
         for tar in (0..=self.tar).rev() {
             let own = || self.files.iter().filter(|file| file.tar == tar);
             let mut free = None;
@@ -108,12 +109,13 @@ impl<C> Generations<C> {
             }
             if let Some(free) = free {
                 held.retain(|(generation, _), _| *generation < free);
+                names.retain(|_, generation| *generation < free);
             }
             held.extend(own().map(|file| ((file.generation, file.sequence), file)));
+            names.extend(own().map(|file| (file.name.as_str(), file.generation)));
         }
-        let names: BTreeSet<&str> = held.values().map(|file| file.name.as_str()).collect();
         let all = self.files.iter().map(|file| file.name.as_str());
-        Ok(all.filter(|name| !names.contains(name)).collect())
+        Ok(all.filter(|name| !names.contains_key(name)).collect())
     }
 }
 

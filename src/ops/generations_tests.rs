@@ -160,7 +160,7 @@ impl ModelServer {
                 let of_chosen = |name: &(u32, u32)| chosen.contains(&name.0);
                 let has_points =
                     |(name, file): (&(u32, u32), &ModelFile)| of_chosen(name) && !file.is_empty;
-                let Some(last) = self.files.keys().copied().filter(of_chosen).next_back() else {
+                let Some(last) = self.files.keys().copied().rfind(of_chosen) else {
                     return;
                 };
                 let leaves_some = self.files.iter().any(has_points);
