@@ -407,19 +407,18 @@ fn files_of_one_set_that_disagree_of_the_type_of_a_field_are_told_and_those_of_t
         .run()
         .expect(3);
     assert!(run.stderr.contains(named), "{}", run.stderr);
-    // Of two sets, the newer says which it is, whatever the names of the files.
-    for (sets, expected) in [
-        (
-            [[(FILE, &float[..])], [(second, &string)]],
-            (second, &string),
-        ),
-        ([[(second, &string)], [(FILE, &float)]], (FILE, &float)),
+    // Of two sets, the newer says which it is, whatever the names of the files: where the newer one
+    // has the lower number, the server had none with the higher one any more.
+    let [float_file, string_file] = [(FILE, &float[..]), (second, &string[..])];
+    for (older, newer, told) in [
+        (float_file, string_file, named),
+        (string_file, float_file, "1 file of older sets left out"),
     ] {
-        backup(root.path(), &[&sets[0], &sets[1]]);
+        backup(root.path(), &[&[older], &[newer]]);
         let (run, files) = restored(root.path(), &[], 0);
-        let expected = BTreeMap::from([(expected.0.to_owned(), expected.1.clone())]);
+        let expected = BTreeMap::from([(newer.0.to_owned(), newer.1.to_vec())]);
         assert!(files == Some(expected), "{}", run.stderr);
-        assert!(run.stderr.contains(named), "{}", run.stderr);
+        assert!(run.stderr.contains(told), "{}", run.stderr);
     }
     // Nothing has to be told where all of the older type was deleted.
     let tombstone = [
