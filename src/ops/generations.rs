@@ -18,8 +18,11 @@ use crate::shard::ShardPath;
 use crate::text::plural;
 use crate::tsm::numbers;
 
-/// Seconds by which the modification times of one file may differ: whoever wrote a tar rounded them
-/// in its own way.
+/// The sequence of a file that was flushed.
+const FLUSHED: u32 = 1;
+
+/// Seconds by which the modification times of one compacted file may differ: whoever wrote a tar
+/// rounded them in its own way.
 const ROUNDING: u64 = 1;
 
 /// The generation of files that a merge sends.
@@ -131,10 +134,12 @@ fn was_free<C, E>(
         return Ok(false);
     }
     if let Some(older) = held.get(&(generation, sequence)) {
-        let is_of_its_time = older.modified.abs_diff(file.modified) <= ROUNDING;
+        // Another flushed file of that name can be a second younger. All that was flushed after
+        // the same one is as new, so that nothing is lost where it is taken for another.
+        let rounding = if sequence == FLUSHED { 0 } else { ROUNDING };
+        let is_of_its_time = older.modified.abs_diff(file.modified) <= rounding;
         return Ok(!is_of_its_time && !is_same(&older.content, &file.content)?);
     }
-    let is_flushed = sequence == 1;
     let mut of_generation = held
         .range((generation, 0)..=(generation, u32::MAX))
         .peekable();
@@ -142,7 +147,7 @@ fn was_free<C, E>(
         Some(((_, lowest), _)) => *lowest < sequence,
         None => held.range(..(generation, 0)).next().is_some(),
     };
-    Ok(is_flushed || !is_compacted)
+    Ok(sequence == FLUSHED || !is_compacted)
 }
 
 #[cfg(test)]
