@@ -223,10 +223,15 @@ impl GatheredShard {
             }
             tar.end();
         }
-        let gone = self.generations.gone(TsmContent::is_same);
-        for name in
-            gone.map_err(|error| scratch_words(error).context(format!("reading shard {shard}")))?
-        {
+        let is_same = |one: &TsmContent, other: &_| one.is_same(other, gathering.cancel);
+        let gone = match self.generations.gone(is_same) {
+            Ok(gone) => gone,
+            Err(error) => {
+                gathering.cancel.check()?;
+                return Err(scratch_words(error).context(format!("reading shard {shard}")));
+            }
+        };
+        for name in gone {
             self.files.remove(name);
             self.deletes.remove(stem(name));
         }
@@ -521,18 +526,16 @@ impl TsmContent {
         }
     }
 
-    fn is_same(&self, other: &Self) -> io::Result<bool> {
-        Ok(self.size == other.size && self.crc()? == other.crc()?)
+    fn is_same(&self, other: &Self, cancel: &Cancel) -> io::Result<bool> {
+        Ok(self.size == other.size && self.crc(cancel)? == other.crc(cancel)?)
     }
 
-    fn crc(&self) -> io::Result<Option<u32>> {
+    fn crc(&self, cancel: &Cancel) -> io::Result<Option<u32>> {
         let (None, Some((tar, offset))) = (self.crc, &self.stored) else {
             return Ok(self.crc);
         };
         let content = Section::new(tar, *offset, self.size);
-        Crc32ReadAt::new(&content, &Cancel::default())
-            .crc()
-            .map(Some)
+        Crc32ReadAt::new(&content, cancel).crc().map(Some)
     }
 }
 

@@ -31,8 +31,8 @@ const MERGED: u32 = 0;
 /// What is to be said of files of a shard that are left out.
 pub(super) fn left_out(shard: &ShardPath, count: usize) -> String {
     format!(
-        "shard {shard}: {} of older sets left out: the server had emptied the shard and begun its \
-         files anew",
+        "shard {shard}: {} of older sets left out: the server had emptied the shard, and \
+         numbers its files from the beginning again",
         plural(count, "file")
     )
 }
